@@ -1,0 +1,149 @@
+package v1
+
+import "time"
+
+// Status is what GET /api/v1/status answers: one node's view of everything.
+type Status struct {
+	Node        string      `json:"node"`
+	Role        string      `json:"role"`
+	Version     string      `json:"version"`
+	Cluster     string      `json:"cluster"` // ConnectorName, else management group, else the Primary's NodeID
+	Time        time.Time   `json:"time"`
+	Leader      string      `json:"leader"` // empty: none is known
+	Term        uint64      `json:"term"`
+	Epoch       uint64      `json:"epoch"`
+	Verdict     Verdict     `json:"verdict"`
+	Totals      Totals      `json:"totals"`
+	Pipelines   []Pipeline  `json:"pipelines"`
+	SCOM        []Console   `json:"scom"`
+	LAMs        []LAM       `json:"lams"`
+	Members     []Member    `json:"members"`
+	Outbox      Outbox      `json:"outbox"`
+	Parked      Parked      `json:"parked"`
+	Maintenance []string    `json:"maintenance"`
+	Config      ConfigState `json:"config"`
+	Changes     []Change    `json:"leaderChanges"` // newest first
+	// Warnings are facts an operator should mend some day; they do not stop anything.
+	Warnings []string `json:"warnings"`
+}
+
+// Level is how bad it is.
+type Level string
+
+// The levels of a verdict.
+const (
+	OK       Level = "ok"
+	Degraded Level = "degraded"
+	Stopped  Level = "stopped"
+)
+
+// Verdict is the state of affairs in one sentence.
+type Verdict struct {
+	Level Level     `json:"level"`
+	Text  string    `json:"text"`
+	Do    string    `json:"do"` // what to do; empty when there is nothing to do
+	Since time.Time `json:"since"`
+}
+
+// Totals survive restarts and leader changes.
+type Totals struct {
+	Processed uint64 `json:"processed"` // alert versions accepted by a LAM, all destinations
+	Parked    uint64 `json:"parked"`    // ever parked
+}
+
+// Pipeline is one stream to one destination. What only the leader knows is zero elsewhere.
+type Pipeline struct {
+	Name       string    `json:"name"`
+	Cursor     time.Time `json:"cursor"`
+	LagSeconds float64   `json:"lagSeconds"` // age of the oldest undelivered row
+	Sent       uint64    `json:"sent"`
+	Parked     int       `json:"parked"`
+	Remembered int       `json:"remembered"` // ids in the delivered map
+	LastPoll   time.Time `json:"lastPoll"`
+	LastSent   time.Time `json:"lastSent"`
+	Phase      string    `json:"phase"` // "idle", "polling", "catching up", "waiting for SCOM", ...
+	Progress   string    `json:"progress,omitempty"`
+	LastError  string    `json:"lastError"`
+}
+
+// Console is one SCOM web console.
+type Console struct {
+	Name      string    `json:"name"`
+	URL       string    `json:"url"`
+	Priority  int       `json:"priority"`
+	InUse     bool      `json:"inUse"`
+	State     string    `json:"state"` // "ok", "failing", "unknown"
+	LastOK    time.Time `json:"lastOk"`
+	LatencyMS float64   `json:"latencyMs"`
+	LastError string    `json:"lastError"`
+	Warning   string    `json:"warning,omitempty"`
+}
+
+// LAM is one Moogsoft LAM.
+type LAM struct {
+	Name        string    `json:"name"`
+	URL         string    `json:"url"`
+	Destination string    `json:"destination"`
+	InUse       bool      `json:"inUse"`
+	State       string    `json:"state"`
+	LastOK      time.Time `json:"lastOk"`
+	LatencyMS   float64   `json:"latencyMs"`
+	LastError   string    `json:"lastError"`
+	Warning     string    `json:"warning,omitempty"`
+}
+
+// Member is one node of the cluster, as seen by the node that answers.
+type Member struct {
+	Node        string    `json:"node"`
+	Role        string    `json:"role"`
+	URL         string    `json:"url"`
+	Voter       bool      `json:"voter"`
+	Leader      bool      `json:"leader"`
+	LastContact time.Time `json:"lastContact"`
+	Version     string    `json:"version"`
+}
+
+// Outbox counts accepted close requests that are not yet settled.
+type Outbox struct {
+	Pending int       `json:"pending"`
+	Oldest  time.Time `json:"oldest"`
+}
+
+// Parked counts what was refused for good.
+type Parked struct {
+	Count  int           `json:"count"`
+	Newest []ParkedEntry `json:"newest"` // at most 20, newest first
+}
+
+// ParkedEntry is one refused thing.
+type ParkedEntry struct {
+	Key      string    `json:"key"`
+	Pipeline string    `json:"pipeline"`
+	Alert    string    `json:"alert"`
+	At       time.Time `json:"at"`
+	Reason   string    `json:"reason"`
+	LAM      string    `json:"lam"`
+	Status   int       `json:"httpStatus"`
+	Answer   string    `json:"answer"`
+}
+
+// ConfigState is which settings are in use.
+type ConfigState struct {
+	Version         uint64 `json:"version"`
+	DiffersFromFile bool   `json:"differsFromFile"`
+}
+
+// Change is one change of leadership.
+type Change struct {
+	At     time.Time `json:"at"`
+	Node   string    `json:"node"`
+	Term   uint64    `json:"term"`
+	Epoch  uint64    `json:"epoch"`
+	Reason string    `json:"reason"`
+}
+
+// Error is the body of every refusal.
+type Error struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint"`
+}

@@ -1,0 +1,44 @@
+package state
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+)
+
+// Epoch counts the forced beginnings of a cluster; Node tells apart two that were
+// forced at the same time.
+type Epoch struct {
+	Number uint64
+	Node   string
+}
+
+// Token names one term: totally ordered, and owned by at most one node.
+type Token struct {
+	Epoch Epoch
+	Term  uint64
+}
+
+// Compare orders tokens by epoch number, epoch node, term.
+func (t Token) Compare(u Token) int {
+	return cmp.Or(cmp.Compare(t.Epoch.Number, u.Epoch.Number), cmp.Compare(t.Epoch.Node, u.Epoch.Node), cmp.Compare(t.Term, u.Term))
+}
+
+// IsZero reports whether no term was ever begun.
+func (t Token) IsZero() bool { return t == Token{} }
+
+func (t Token) String() string { return fmt.Sprintf("%d.%s.%d", t.Epoch.Number, t.Epoch.Node, t.Term) }
+
+// Refusals of the state machine. They are part of a Result: the command was committed, and changed nothing.
+var (
+	// ErrTermOver: the command's token is not the current term's.
+	ErrTermOver = errors.New("term is over")
+	// ErrStale: the version the command expected is not the current one.
+	ErrStale = errors.New("the version has changed meanwhile")
+	// ErrParkedFull: the destination's parked entries are at their limit.
+	ErrParkedFull = errors.New("parked entries are at their limit")
+	// ErrFull: the delivered map is at its limit.
+	ErrFull = errors.New("the delivered map is at its limit")
+	// ErrUnknown: what the command names is not there.
+	ErrUnknown = errors.New("not found")
+)

@@ -1,0 +1,49 @@
+package alert
+
+import "time"
+
+// Event is one alert version as it goes to a LAM.
+type Event struct {
+	Version
+	// Own events (heartbeat, outage) have a Kind and no ID; they belong to no cursor.
+	Kind string
+	Body []byte // one JSON object
+}
+
+// Verdict is what a destination said of one event.
+type Verdict uint8
+
+// The verdicts. Pending is the zero value: not delivered, through no fault of the event.
+const (
+	Pending  Verdict = iota
+	Accepted         // some LAM answered 2xx for it
+	Refused          // a LAM refused this event, alone, as malformed
+)
+
+// Delivery is what became of a batch. Verdicts are in the batch's order.
+type Delivery struct {
+	Verdicts []Verdict
+	Refusals []Refusal // one for each Refused
+	// Err is set iff some event is Pending: the destination is wrong or away.
+	Err *Away
+}
+
+// Refusal is one event that a LAM refused, standing alone.
+type Refusal struct {
+	Index  int    // in the batch
+	LAM    string // who refused it
+	Status int    // HTTP status
+	Answer string // what it said, at most 1 KiB
+	// Mark is that LAM's count of accepted requests at the time of the refusal.
+	Mark uint64
+}
+
+// Away says that a destination took nothing more.
+type Away struct {
+	LAM        string        // the last one tried
+	RetryAfter time.Duration // what the LAM itself asked for, else zero
+	Err        error
+}
+
+func (a *Away) Error() string { return "LAM " + a.LAM + ": " + a.Err.Error() }
+func (a *Away) Unwrap() error { return a.Err }
