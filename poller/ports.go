@@ -40,16 +40,7 @@ type Sink interface {
 type Encoder interface {
 	Wants(a *alert.Alert) bool
 	Append(dst []byte, a *alert.Alert) ([]byte, error)
-	AppendOwn(dst []byte, o Own) ([]byte, error)
-}
-
-// Own is an event about the connector itself.
-type Own struct {
-	Kind        string // "heartbeat", "scom-outage", ...: part of the signature, from a closed set
-	Class       string // "heartbeat" or "connector"
-	Severity    int    // Moogsoft's, 0 clears
-	Description string
-	At          time.Time
+	AppendOwn(dst []byte, o alert.Own) ([]byte, error)
 }
 
 // Ledger is this pipeline's part of the replicated state, bound to the term: once the term is

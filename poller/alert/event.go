@@ -10,6 +10,15 @@ type Event struct {
 	Body []byte // one JSON object
 }
 
+// Own is an event about the connector itself, before it is encoded.
+type Own struct {
+	Kind        string // "heartbeat", "scom-outage", ...: part of the signature, from a closed set
+	Class       string // "heartbeat" or "connector"
+	Severity    int    // Moogsoft's, 0 clears
+	Description string
+	At          time.Time
+}
+
 // Verdict is what a destination said of one event.
 type Verdict uint8
 
