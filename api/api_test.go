@@ -1,0 +1,183 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	v1 "scomconnector/api/v1"
+)
+
+// node is a handler whose facts a test may change.
+type node struct {
+	status v1.Status
+	ready  []string
+	leads  bool
+}
+
+func (n *node) handler(token string) http.Handler {
+	reg := prometheus.NewRegistry()
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scomconnector_test_total", Help: "a series"})
+	reg.MustRegister(c)
+	c.Add(3)
+	return New(Config{ReadToken: token, Location: time.FixedZone("CET", 3600)}, Deps{
+		Status: func() v1.Status { return n.status }, Ready: func() []string { return n.ready },
+		Leader: func() bool { return n.leads }, Gatherer: reg,
+	})
+}
+
+func ask(h http.Handler, method, target string, change ...func(*http.Request)) *httptest.ResponseRecorder {
+	r := httptest.NewRequest(method, target, nil)
+	for _, f := range change {
+		f(r)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+func TestProbes(t *testing.T) {
+	n := &node{status: healthy()}
+	h := n.handler("")
+	for _, c := range []struct {
+		path  string
+		ready []string
+		leads bool
+		code  int
+		body  string
+	}{
+		{"/healthz", []string{"stopping"}, false, 200, "alive\n"},
+		{"/readyz", nil, false, 200, "ready\n"},
+		{"/readyz", []string{"no leader is known", "the store\nhas failed"}, false, 503, "no leader is known\nthe store has failed\n"},
+		{"/leader", nil, true, 200, "leader\n"},
+		{"/leader", nil, false, 503, "not the leader\n"},
+	} {
+		n.ready, n.leads = c.ready, c.leads
+		w := ask(h, "GET", c.path)
+		if w.Code != c.code || w.Body.String() != c.body {
+			t.Errorf("%s with %q, %v: got %d %q, want %d %q", c.path, c.ready, c.leads, w.Code, w.Body, c.code, c.body)
+		}
+	}
+}
+
+func TestStatusIsWhatTheNodeSaysWithListsForNulls(t *testing.T) {
+	n := &node{status: broken()}
+	w := ask(n.handler(""), "GET", "/api/v1/status")
+	var got v1.Status
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != 200 {
+		t.Fatalf("%d %v: %s", w.Code, err, w.Body)
+	}
+	if got.Parked.Newest[0] != n.status.Parked.Newest[0] || got.Verdict != n.status.Verdict || got.Pipelines[0] != n.status.Pipelines[0] {
+		t.Errorf("got %+v, want %+v", got, n.status)
+	}
+	n.status = v1.Status{}
+	if body := ask(n.handler(""), "GET", "/api/v1/status").Body.String(); strings.Contains(body, "null") {
+		t.Errorf("an empty status has a null in it: %s", body)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	w := ask((&node{}).handler(""), "GET", "/metrics")
+	if w.Code != 200 || !strings.Contains(w.Body.String(), "\nscomconnector_test_total 3\n") {
+		t.Errorf("got %d %s", w.Code, w.Body)
+	}
+}
+
+func TestRefusalsHaveErrorAndHint(t *testing.T) {
+	h := (&node{}).handler("secret")
+	for _, c := range []struct {
+		method, path string
+		code         int
+	}{
+		{"GET", "/api/v1/nonsense", 404}, {"GET", "/api/", 404}, {"GET", "/favicon.ico", 404}, {"POST", "/api/v1/maintenance", 404},
+		{"POST", "/api/v1/status", 405}, {"DELETE", "/", 405}, {"GET", "/api/v1/status", 401}, {"GET", "/", 401}, {"GET", "/metrics", 401},
+	} {
+		w := ask(h, c.method, c.path)
+		var body v1.Error
+		if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != c.code || body.Error == "" || body.Hint == "" {
+			t.Errorf("%s %s: got %d %s, want %d with error and hint", c.method, c.path, w.Code, w.Body, c.code)
+		}
+		if c.code == 405 && w.Header().Get("Allow") == "" {
+			t.Errorf("%s %s: no Allow", c.method, c.path)
+		}
+	}
+	big := ask(h, "GET", "/healthz", func(r *http.Request) { r.ContentLength = 1 << 20 })
+	if big.Code != 413 {
+		t.Errorf("a body of 1 MiB: got %d, want 413", big.Code)
+	}
+}
+
+func TestReadTokenGuardsReadingButNotProbes(t *testing.T) {
+	n := &node{status: healthy(), ready: []string{"the disk of scomc1 is full"}}
+	h := n.handler("s3cret")
+	for _, c := range []struct {
+		name   string
+		header string
+		want   int
+	}{
+		{"none", "", 401}, {"wrong", "Bearer s3cre", 401}, {"longer", "Bearer s3crets", 401}, {"empty", "Bearer ", 401}, {"right", "Bearer s3cret", 200},
+		{"any case of the scheme", "bearer s3cret", 200}, {"another scheme", "Digest s3cret", 401},
+		{"a browser's", "Basic YW55Ym9keTpzM2NyZXQ=", 200}, {"a browser's wrong one", "Basic YW55Ym9keTpub3Bl", 401},
+	} {
+		for _, path := range []string{"/", "/metrics", "/api/v1/status"} {
+			w := ask(h, "GET", path, func(r *http.Request) { r.Header.Set("Authorization", c.header) })
+			if w.Code != c.want {
+				t.Errorf("%s token, %s: got %d, want %d", c.name, path, w.Code, c.want)
+			}
+			if challenged := w.Header().Get("WWW-Authenticate") != ""; challenged != (c.want == 401) {
+				t.Errorf("%s token, %s: challenge is %v", c.name, path, challenged)
+			}
+		}
+	}
+	if w := ask(h, "GET", "/healthz"); w.Code != 200 {
+		t.Errorf("/healthz: got %d, want 200 without a token", w.Code)
+	}
+	if w := ask(h, "GET", "/readyz"); w.Code != 503 || strings.Contains(w.Body.String(), "disk") {
+		t.Errorf("/readyz: got %d %q, want 503 that tells strangers nothing", w.Code, w.Body)
+	}
+}
+
+func TestEveryAnswerCarriesTheGuards(t *testing.T) {
+	h := (&node{status: healthy()}).handler("")
+	for _, path := range []string{"/", "/healthz", "/metrics", "/api/v1/status", "/nothing"} {
+		head := ask(h, "GET", path).Header()
+		for name, want := range map[string]string{
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
+			"Content-Security-Policy": policy,
+		} {
+			if got := head.Get(name); got != want {
+				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
+			}
+		}
+		if head.Get("Content-Type") == "" {
+			t.Errorf("%s: no Content-Type", path)
+		}
+	}
+	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'"} {
+		if !strings.Contains(policy, part) || strings.Contains(policy, "unsafe") || strings.Contains(policy, "script-src") {
+			t.Errorf("policy is %q, want %q and nothing unsafe", policy, part)
+		}
+	}
+}
+
+func TestDoubledSlashesNeverRedirect(t *testing.T) {
+	h := (&node{status: healthy()}).handler("")
+	for _, path := range []string{"//healthz", "/api/v1//status", "/api/v1/status/", "/a/../healthz"} {
+		if w := ask(h, "GET", path); slices.Contains([]int{301, 302, 307, 308}, w.Code) {
+			t.Errorf("%s: redirected with %d to %s", path, w.Code, w.Header().Get("Location"))
+		}
+	}
+}
+
+func TestServerHasLimits(t *testing.T) {
+	s := Server(http.NotFoundHandler())
+	if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= 0 || s.WriteTimeout <= 30*time.Second || s.IdleTimeout <= 0 || s.MaxHeaderBytes <= 0 {
+		t.Errorf("a limit is missing: %+v", s)
+	}
+}

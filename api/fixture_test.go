@@ -1,0 +1,101 @@
+package api
+
+import (
+	"strings"
+	"time"
+
+	v1 "scomconnector/api/v1"
+)
+
+// now is the clock of all fixtures.
+var now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func before(d time.Duration) time.Time { return now.Add(-d) }
+
+// healthy is what the leader of a working three-node cluster shows.
+func healthy() v1.Status {
+	return v1.Status{
+		Node: "primary", Role: "Primary", Version: "v0.1.0", Cluster: "scomconnector1", Time: now, Leader: "primary", Term: 7, Epoch: 1,
+		Verdict: v1.Verdict{Level: v1.OK, Text: "Delivering: all that SCOM shows has reached Moogsoft.", Since: before(26 * time.Hour)},
+		Totals:  v1.Totals{Processed: 1284377, Parked: 2},
+		Pipelines: []v1.Pipeline{{
+			Name: "alerts/default", Cursor: before(32 * time.Second), LagSeconds: 0.8, Sent: 1284377, Remembered: 812,
+			LastPoll: before(time.Second), LastSent: before(9 * time.Second), Phase: "idle",
+		}},
+		SCOM: []v1.Console{
+			{Name: "scom1.contoso.com", URL: "https://scom1.contoso.com/OperationsManager", Priority: 1, InUse: true, State: "ok", LastOK: before(time.Second), LatencyMS: 143},
+			{Name: "scom2.contoso.com", URL: "https://scom2.contoso.com/OperationsManager", Priority: 2, State: "unknown"},
+		},
+		LAMs: []v1.LAM{
+			{Name: "moog1", URL: "https://moog1.contoso.com/events/scom_lam_microsoftscom1", Destination: "default", InUse: true, State: "ok", LastOK: before(9 * time.Second), LatencyMS: 12},
+		},
+		Members: []v1.Member{
+			{Node: "primary", Role: "Primary", URL: "http://scomc1.contoso.com:8085", Voter: true, Leader: true, LastContact: now, Version: "v0.1.0"},
+			{Node: "secondary", Role: "Secondary", URL: "http://scomc2.contoso.com:8085", Voter: true, LastContact: before(300 * time.Millisecond), Version: "v0.1.0"},
+			{Node: "witness", Role: "Witness", URL: "http://scomw.contoso.com:8085", Voter: true, LastContact: before(400 * time.Millisecond), Version: "v0.1.0"},
+		},
+		Config: v1.ConfigState{Version: 3},
+		Changes: []v1.Change{
+			{At: before(26 * time.Hour), Node: "primary", Term: 7, Epoch: 1, Reason: "the Primary took over again after maintenance"},
+			{At: before(27 * time.Hour), Node: "secondary", Term: 6, Epoch: 1, Reason: "handed over by primary: maintenance"},
+		},
+	}
+}
+
+// broken is what the leader shows on a bad night.
+func broken() v1.Status {
+	s := healthy()
+	s.Verdict = v1.Verdict{
+		Level: v1.Stopped, Since: before(11 * time.Minute),
+		Text: "NOT DELIVERING since 02:53 (02:53 UTC): LAM moog1: HTTP 502 Bad Gateway from https://moog1.contoso.com/events/scom_lam_microsoftscom1",
+		Do:   "start the LAM, or the web server in front of it; nothing is lost meanwhile: SCOM keeps the alerts",
+	}
+	s.Totals.Parked = 27
+	p := &s.Pipelines[0]
+	p.LagSeconds, p.Parked, p.Phase, p.Progress = 673, 2, "waiting for the LAM", "412 alerts in hand"
+	p.LastError = "LAM moog1: HTTP 502 Bad Gateway from https://moog1.contoso.com/events/scom_lam_microsoftscom1; trying again in 42 s"
+	s.SCOM[1].State, s.SCOM[1].LastError, s.SCOM[1].LastOK = "failing", "connect: no route to host", before(3*24*time.Hour)
+	s.LAMs[0].State, s.LAMs[0].LastError, s.LAMs[0].LastOK = "failing", "HTTP 502 Bad Gateway", before(11*time.Minute)
+	s.LAMs = append(s.LAMs, v1.LAM{Name: "moog2", URL: "https://moog2.contoso.com:48003/", Destination: "default", State: "failing", LastError: "connection refused"})
+	s.Members[1].Voter, s.Members[1].LastContact = false, before(5*time.Hour)
+	s.Outbox = v1.Outbox{Pending: 3, Oldest: before(8 * time.Minute)}
+	s.Maintenance = []string{"secondary"}
+	s.Config.DiffersFromFile = true
+	s.Warnings = []string{"SCOM server scom1.contoso.com: InsecureSkipVerify is set: anybody on the way can read the password", "cluster: a pair without a witness stands still when the active machine dies"}
+	s.Parked = v1.Parked{Count: 25, Newest: []v1.ParkedEntry{
+		{Key: "5d0c6c2e-0000-4000-8000-000000000001", Pipeline: "alerts/default", Alert: "d3144ac9-4316-45ce-94b9-f50936219e24", At: before(40 * time.Minute),
+			Reason: "the LAM refused this event and accepted others", LAM: "moog1", Status: 400, Answer: `{"success":false,"message":"custom_info is no object"}`},
+		{Key: "5d0c6c2e-0000-4000-8000-000000000002", Pipeline: "alerts/default", At: before(50 * time.Hour), Reason: "a row of SCOM's answer cannot be understood: it has no id"},
+	}}
+	return s
+}
+
+// standby is what another node than the leader shows.
+func standby() v1.Status {
+	s := healthy()
+	s.Node, s.Role = "secondary", "Secondary"
+	s.Verdict.Text = "Standing by: primary leads and delivers; details are on its page."
+	s.Pipelines[0] = v1.Pipeline{Name: "alerts/default", Cursor: before(32 * time.Second), Sent: 1284377, Remembered: 812}
+	for i := range s.SCOM {
+		s.SCOM[i] = v1.Console{Name: s.SCOM[i].Name, URL: s.SCOM[i].URL, Priority: i + 1, State: "unknown"}
+	}
+	s.LAMs[0] = v1.LAM{Name: "moog1", URL: s.LAMs[0].URL, Destination: "default", State: "unknown"}
+	return s
+}
+
+// hostile has strangers' text wherever strangers' text can come from.
+func hostile() v1.Status {
+	const evil = `</style></title><script>alert(1)</script><img src=x onerror=alert(2)>"'` + "`${7*7}{{.Node}}\x00\u202e"
+	s := broken()
+	s.Cluster, s.Version, s.Leader = evil, evil, evil
+	s.Verdict.Text, s.Verdict.Do, s.Verdict.Level = evil, evil, v1.Level(evil)
+	s.Pipelines[0].Name, s.Pipelines[0].LastError, s.Pipelines[0].Phase = evil, evil, evil
+	s.SCOM[0].URL, s.SCOM[0].State, s.SCOM[0].LastError = "javascript:alert(1)", evil, evil
+	s.LAMs[0].Name, s.LAMs[0].LastError = evil, strings.Repeat("very-long-word", 300)
+	s.Members[0].URL, s.Members[1].URL, s.Members[1].Node = "javascript:alert(1)", "data:text/html,<script>alert(1)</script>", evil
+	s.Parked.Newest[0].Answer, s.Parked.Newest[0].Reason = evil, evil
+	s.Warnings = []string{evil}
+	s.Maintenance = []string{evil}
+	s.Changes[0].Reason = evil
+	return s
+}

@@ -1,0 +1,168 @@
+package api
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/mux"
+
+	v1 "scomconnector/api/v1"
+)
+
+// readYAML reads as much of YAML as openapi.yaml uses: maps by indentation, with text as values. It saves
+// a dependency for one test.
+func readYAML(t *testing.T, file string) map[string]any {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type level struct {
+		indent int
+		into   map[string]any
+	}
+	root := map[string]any{}
+	open := []level{{-1, root}}
+	for i, line := range strings.Split(string(text), "\n") {
+		trimmed := strings.TrimSpace(line)
+		if trimmed == "" || trimmed[0] == '#' || trimmed[0] == '-' {
+			continue
+		}
+		indent := len(line) - len(strings.TrimLeft(line, " "))
+		for indent <= open[len(open)-1].indent {
+			open = open[:len(open)-1]
+		}
+		into := open[len(open)-1].into
+		key, value, ok := strings.Cut(trimmed, ":")
+		if !ok || into["folded"] != nil {
+			into["folded"] = true // the text of a >- block
+			continue
+		}
+		key = strings.Trim(key, `"`)
+		if into[key] != nil {
+			t.Fatalf("%s:%d: %q twice", file, i+1, key)
+		}
+		if value = strings.TrimSpace(value); value != "" && value != ">-" {
+			if strings.Contains(value, ": ") || strings.Contains(value, " #") {
+				t.Fatalf("%s:%d: this text needs quotes in YAML", file, i+1)
+			}
+			into[key] = strings.Trim(value, `"`)
+			continue
+		}
+		child := map[string]any{}
+		into[key] = child
+		open = append(open, level{indent, child})
+	}
+	return root
+}
+
+func at(t *testing.T, m map[string]any, path ...string) map[string]any {
+	t.Helper()
+	for _, key := range path {
+		next, ok := m[key].(map[string]any)
+		if !ok {
+			t.Fatalf("openapi.yaml has no %s", strings.Join(path, "."))
+		}
+		m = next
+	}
+	return m
+}
+
+func keys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+
+func TestOpenAPINamesEveryRoute(t *testing.T) {
+	var served []string
+	h := routes(&server{}, http.NotFoundHandler())
+	err := h.Walk(func(r *mux.Route, _ *mux.Router, _ []*mux.Route) error {
+		path, err := r.GetPathTemplate()
+		served = append(served, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(served)
+	if want := keys(at(t, readYAML(t, "openapi.yaml"), "paths")); !slices.Equal(served, want) {
+		t.Errorf("served are %q, openapi.yaml has %q", served, want)
+	}
+}
+
+func TestOpenAPINamesEveryField(t *testing.T) {
+	schemas := at(t, readYAML(t, "openapi.yaml"), "components", "schemas")
+	seen := map[string]bool{}
+	compareSchema(t, schemas, reflect.TypeFor[v1.Status](), seen)
+	compareSchema(t, schemas, reflect.TypeFor[v1.Error](), seen)
+	for name := range schemas {
+		if !seen[name] {
+			t.Errorf("openapi.yaml has a schema %s that no type needs", name)
+		}
+	}
+}
+
+func compareSchema(t *testing.T, schemas map[string]any, typ reflect.Type, seen map[string]bool) {
+	if seen[typ.Name()] {
+		return
+	}
+	seen[typ.Name()] = true
+	properties := at(t, schemas, typ.Name(), "properties")
+	var names, required []string
+	for i := range typ.NumField() {
+		field := typ.Field(i)
+		name, option, _ := strings.Cut(field.Tag.Get("json"), ",")
+		names = append(names, name)
+		if option != "omitempty" {
+			required = append(required, name)
+		}
+		got, ok := properties[name].(map[string]any)
+		if !ok {
+			t.Errorf("openapi.yaml: %s has no %s", typ.Name(), name)
+			continue
+		}
+		compareType(t, schemas, typ.Name()+"."+name, got, field.Type, seen)
+	}
+	slices.Sort(names)
+	if !slices.Equal(keys(properties), names) {
+		t.Errorf("openapi.yaml: %s has %q, want %q", typ.Name(), keys(properties), names)
+	}
+	if got, want := at(t, schemas, typ.Name())["required"], fmt.Sprintf("[%s]", strings.Join(required, ", ")); got != want {
+		t.Errorf("openapi.yaml: %s requires %s, want %s", typ.Name(), got, want)
+	}
+}
+
+func compareType(t *testing.T, schemas map[string]any, name string, got map[string]any, typ reflect.Type, seen map[string]bool) {
+	want := ""
+	switch {
+	case typ == reflect.TypeFor[time.Time]():
+		want = "string"
+		if got["format"] != "date-time" {
+			t.Errorf("openapi.yaml: %s has format %v, want date-time", name, got["format"])
+		}
+	case typ.Kind() == reflect.Slice:
+		want = "array"
+		compareType(t, schemas, name+"[]", at(t, got, "items"), typ.Elem(), seen)
+	case typ.Kind() == reflect.Struct:
+		if ref := "#/components/schemas/" + typ.Name(); got["$ref"] != ref {
+			t.Errorf("openapi.yaml: %s refers to %v, want %s", name, got["$ref"], ref)
+		}
+		compareSchema(t, schemas, typ, seen)
+		return
+	case typ.Kind() == reflect.String:
+		want = "string"
+	case typ.Kind() == reflect.Bool:
+		want = "boolean"
+	case typ.Kind() == reflect.Float64:
+		want = "number"
+	case typ.Kind() >= reflect.Int && typ.Kind() <= reflect.Uint64:
+		want = "integer"
+	}
+	if got["type"] != want {
+		t.Errorf("openapi.yaml: %s is %v, want %s", name, got["type"], want)
+	}
+}

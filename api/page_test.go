@@ -1,0 +1,174 @@
+package api
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "scomconnector/api/v1"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+func show(t testing.TB, s v1.Status) []byte {
+	t.Helper()
+	w := ask((&node{status: s}).handler(""), "GET", "/")
+	if w.Code != 200 {
+		t.Fatalf("got %d %s", w.Code, w.Body)
+	}
+	return w.Body.Bytes()
+}
+
+func TestPageGoldens(t *testing.T) {
+	for name, s := range map[string]v1.Status{
+		"healthy": healthy(), "broken": broken(), "standby": standby(), "hostile": hostile(), "empty": {Time: now, Node: "primary", Verdict: v1.Verdict{Level: v1.Stopped, Text: "Starting."}},
+	} {
+		got := show(t, s)
+		file := filepath.Join("testdata", "page-"+name+".html")
+		if *update {
+			if err := os.WriteFile(file, got, 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		want, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s differs from %s; look at the page, then run with -update", name, file)
+		}
+	}
+}
+
+func TestPageShowsWhatTheOriginalShowedAndMore(t *testing.T) {
+	page := string(show(t, broken()))
+	for _, want := range []string{
+		"Total Alerts Processed", "1,284,377", "MOOG Server Status", "SCOM Server Status", // the original's three
+		`<strong class="level">stopped</strong> <span>NOT DELIVERING since`, "What to do:", "start the LAM",
+		"the Primary took over again after maintenance", "11 min ago", "2026-01-02 03:03:33 UTC (04:03:33 CET)",
+		"custom_info is no object", "HTTP 502 Bad Gateway", "connect: no route to host", "anybody on the way can read the password",
+		"version 3", "other than this node's file", "secondary", "The newest 2 of 25.", `content="5"`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if i, j := strings.Index(page, "NOT DELIVERING"), strings.Index(page, "<h2"); i < 0 || i > j {
+		t.Error("the verdict is not the first thing on the page")
+	}
+}
+
+func TestServersInAWord(t *testing.T) {
+	leads, stands := &v1.Status{Node: "a", Leader: "a"}, &v1.Status{Node: "b", Leader: "a"}
+	used, spare, failing, cut := endpoint{"one", "ok", true}, endpoint{"two", "unknown", false}, endpoint{"three", "failing", false}, endpoint{"four", "failing", true}
+	for _, c := range []struct {
+		s    *v1.Status
+		list []endpoint
+		want summary
+	}{
+		{leads, []endpoint{used, spare}, summary{"ok", "Connected", "one"}},
+		{leads, []endpoint{used, failing}, summary{"warn", "Connected", "one; failing: three"}},
+		{leads, []endpoint{failing, used}, summary{"warn", "Connected", "one; failing: three"}},
+		{leads, []endpoint{used, cut}, summary{"failing", "Failing", "four"}}, // two destinations, one away
+		{leads, []endpoint{cut, failing}, summary{"failing", "Failing", "four, three"}},
+		{leads, []endpoint{spare}, summary{"unknown", "Not known yet", ""}},
+		{stands, []endpoint{spare}, summary{"unknown", "Used by a", "this node stands by"}},
+		{leads, nil, summary{"unknown", "None set up", ""}},
+	} {
+		if got := summarise(c.s, c.list); got != c.want {
+			t.Errorf("%v: got %v, want %v", c.list, got, c.want)
+		}
+	}
+}
+
+func TestPageLinksToTheLeader(t *testing.T) {
+	page := string(show(t, standby()))
+	for _, want := range []string{`<a href="http://scomc1.contoso.com:8085">primary</a>`, "Used by primary", "this node stands by"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("a standby's page does not say %q", want)
+		}
+	}
+}
+
+func TestPageCanBeHeld(t *testing.T) {
+	n := &node{status: healthy()}
+	if page := ask(n.handler(""), "GET", "/?refresh=off").Body.String(); strings.Contains(page, "http-equiv") || !strings.Contains(page, `<a href="/">`) {
+		t.Error("a held page must not renew itself, and must offer to go on")
+	}
+}
+
+var tags = regexp.MustCompile(`<[a-zA-Z/!][^>]*>`)
+
+func TestStrangersTextIsHarmless(t *testing.T) {
+	page := string(show(t, hostile()))
+	allowed := regexp.MustCompile(`^</?(html|head|meta|title|link|style|body|header|p|strong|b|span|main|section|div|h2|a|table|thead|tbody|tr|th|td|time|br|details|summary|dl|dt|dd|code|ul|li|footer)[ >]|^<!DOCTYPE html>$`)
+	for _, tag := range tags.FindAllString(page, -1) {
+		if !allowed.MatchString(tag) {
+			t.Errorf("a tag that is not ours: %s", tag)
+		}
+	}
+	for _, bad := range []string{"\u202e", "<script", "<img", "href=\"javascript:", "href=\"data:text", "49{{"} {
+		if strings.Contains(page, bad) {
+			t.Errorf("the page contains %s", bad)
+		}
+	}
+}
+
+func TestPageAsksForNothingOutside(t *testing.T) {
+	page := string(show(t, healthy()))
+	for _, found := range regexp.MustCompile(`(?i)\b(src|href|action|url)\s*[=(]\s*["']?([^"'\s>)]+)`).FindAllStringSubmatch(page, -1) {
+		link := found[2]
+		if found[1] == "href" && (strings.HasPrefix(link, "/") || strings.HasPrefix(link, "data:image/svg") || strings.Contains(link, "contoso.com:8085")) {
+			continue
+		}
+		t.Errorf("the page refers to %s", found[0])
+	}
+	in := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(page)
+	if in == nil || in[1] != style {
+		t.Error("the style in the page is not the one whose hash the policy allows")
+	}
+}
+
+func TestWordsForPeople(t *testing.T) {
+	p := newPage(time.FixedZone("NZDT", 13*3600))
+	for _, c := range []struct{ got, want string }{
+		{number(uint64(0)), "0"}, {number(999), "999"}, {number(1000), "1,000"}, {number(-1234567), "-1,234,567"}, {number(-123), "-123"},
+		{ago(now, time.Time{}), "never"}, {ago(now, now), "just now"}, {ago(now, before(90*time.Second)), "90 s ago"},
+		{ago(now, before(5*time.Hour)), "5 h ago"}, {ago(now, before(80*time.Hour)), "3 days ago"}, {ago(now, now.Add(time.Minute)), "in 60 s"},
+		{lag(0.84), "0.8 s"}, {lag(673), "11 min"}, {lag(1e300), "11574 days"},
+		{p.clock(time.Time{}), "never"}, {p.clock(now), "2026-01-02 03:04:05 UTC (16:04:05 NZDT)"},
+		{p.clock(now.Add(12 * time.Hour)), "2026-01-02 15:04:05 UTC (2026-01-03 04:04:05 NZDT)"},
+		{newPage(time.UTC).clock(now), "2026-01-02 03:04:05 UTC"},
+	} {
+		if c.got != c.want {
+			t.Errorf("got %q, want %q", c.got, c.want)
+		}
+	}
+}
+
+func FuzzPage(f *testing.F) {
+	f.Add("<script>", "javascript:alert(1)")
+	f.Add("</style>{{", "http://x\"onload=")
+	f.Fuzz(func(t *testing.T, text, url string) {
+		s := hostile()
+		s.Verdict.Text, s.Pipelines[0].LastError, s.Parked.Newest[0].Answer, s.Members[0].URL, s.Members[1].URL = text, text, text, url, url
+		s.Leader, s.Verdict.Level, s.SCOM[0].State = s.Members[1].Node, v1.Level(text), text
+		page := strings.ToLower(string(show(t, s)))
+		if strings.Contains(page, "<script") || strings.Contains(page, `href="javascript:`) {
+			t.Errorf("%q and %q got through", text, url)
+		}
+	})
+}
+
+func BenchmarkPage(b *testing.B) {
+	h := (&node{status: broken()}).handler("")
+	for b.Loop() {
+		ask(h, "GET", "/")
+	}
+}
