@@ -1,0 +1,259 @@
+package settings
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// bench is a folder with both files, and ports that nobody listens on.
+type bench struct {
+	t             *testing.T
+	dir           string
+	node, cluster string
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	listen, peer := freePort(t), freePort(t)
+	b := &bench{t: t, dir: dir}
+	b.node = fmt.Sprintf(`{
+	"NodeID": "primary", "Role": "Primary", "DataDir": "data",
+	"ListenAddress": "127.0.0.1:%s", "ClusterAddress": "127.0.0.1:%s",
+	"Members": [{"NodeID": "primary", "Role": "Primary", "ClusterAddress": "127.0.0.1:%s"}],
+}`, listen, peer, peer)
+	b.cluster = strings.Replace(goodCluster, "env:SCOM", "file:pw", 1)
+	b.file("pw", "secret\n", 0o600)
+	return b
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return portOf(l.Addr().String())
+}
+
+func (b *bench) file(name, text string, mode os.FileMode) string {
+	b.t.Helper()
+	path := filepath.Join(b.dir, name)
+	if err := os.WriteFile(path, []byte(text), mode); err != nil {
+		b.t.Fatal(err)
+	}
+	return path
+}
+
+func (b *bench) nodeKeys(keys string) { b.node = strings.TrimSuffix(b.node, "}") + "\t" + keys + "\n}" }
+func (b *bench) clusterKeys(old, keys string) {
+	b.cluster = strings.Replace(b.cluster, old, keys, 1)
+}
+
+// check writes both files and returns the report, with the folder's name taken out.
+func (b *bench) check() (Report, string) {
+	b.t.Helper()
+	b.file("node.json", b.node, 0o600)
+	if b.cluster != "" {
+		b.file(ClusterFileName, b.cluster, 0o600)
+	}
+	before := listing(b.t, b.dir)
+	r := Check(filepath.Join(b.dir, "node.json"), "")
+	if after := listing(b.t, b.dir); after != before {
+		b.t.Errorf("check left something behind:\n%s\nwas:\n%s", after, before)
+	}
+	var out bytes.Buffer
+	r.Print(&out)
+	return r, strings.ReplaceAll(out.String(), b.dir+string(filepath.Separator), "")
+}
+
+func listing(t *testing.T, dir string) string {
+	t.Helper()
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, _ os.DirEntry, err error) error {
+		all = append(all, path)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, "\n")
+}
+
+func TestCheckOfGoodFiles(t *testing.T) {
+	r, out := newBench(t).check()
+	want := `ok: node.json: primary is the Primary of 1 member
+ok: SCOMConnectorConfig.json: 1 SCOM server, 1 destination
+The files are good.
+`
+	if !r.OK() || out != want {
+		t.Errorf("got\n%s\nwant\n%s", out, want)
+	}
+}
+
+func TestCheckFindsWhatTheFilesPointTo(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   func(*bench)
+		want string // one line of the output
+	}{
+		{"a secret's file is missing", func(b *bench) { os.Remove(filepath.Join(b.dir, "pw")) },
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: read the secret: open pw: no such file or directory"},
+		{"a secret's variable is missing", func(b *bench) { b.clusterKeys("file:pw", "env:SC_TEST_ABSENT") },
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: the environment variable SC_TEST_ABSENT is not set for this process"},
+		{"others may read the secret", func(b *bench) { os.Chmod(filepath.Join(b.dir, "pw"), 0o644) },
+			"warning: SCOMConnectorConfig.json:3: ScomServers[0].Password: other accounts of this machine can read pw: chmod 600 it"},
+		{"init's placeholder", func(b *bench) { b.clusterKeys(`"reader"`, `"EDIT-ME"`) },
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].UserId: still says EDIT-ME: name the account that reads alerts"},
+		{"no authority", func(b *bench) { b.clusterKeys(`"reader"`, `"reader", "CaFile": "pw"`) },
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].CaFile: pw holds no certificate in PEM form"},
+		{"no certificate", func(b *bench) { b.clusterKeys(`"MoogUrl"`, `"MoogPublicKey": "pw", "MoogUrl"`) },
+			"error: SCOMConnectorConfig.json:6: MoogServers[0].MoogPublicKey: pw holds no certificate, neither in PEM nor in DER form"},
+		{"an ignored LAM's secret", func(b *bench) {
+			b.clusterKeys("{\"MoogUrl\"", "{\"MoogPort\": 1, \"ProxyPassword\": \"env:SC_TEST_ABSENT\"},\n{\"MoogUrl\"")
+		},
+			"The files are good; see the 1 warning above."},
+		{"a token that is too short", func(b *bench) { b.nodeKeys(`"Auth": {"OperatorTokenFile": "pw"},`) },
+			"warning: node.json:5: Auth.OperatorTokenFile: pw holds fewer than 16 characters, which can be guessed"},
+		{"a token that is missing", func(b *bench) { b.nodeKeys(`"Auth": {"ReadTokenFile": "absent"},`) },
+			"error: node.json:5: Auth.ReadTokenFile: read the secret: open absent: no such file or directory"},
+		{"half a certificate", func(b *bench) { b.nodeKeys(`"Tls": {"CertFile": "pw", "KeyFile": "pw"},`) },
+			"error: node.json:5: Tls.CertFile: tls: failed to find any PEM data in certificate input"},
+		{"a data folder that is a file", func(b *bench) { b.node = strings.Replace(b.node, `"data"`, `"pw/data"`, 1) },
+			"error: node.json:2: DataDir: cannot reach pw/data: stat pw/data: not a directory"},
+		{"a log folder that is a file", func(b *bench) { b.nodeKeys(`"Log": {"File": "pw/x.log"},`) },
+			"error: node.json:5: Log.File: pw is a file, not a folder"},
+		{"an address of another machine", func(b *bench) { b.node = strings.Replace(b.node, "127.0.0.1", "192.0.2.1", 1) },
+			"bind: cannot assign requested address"},
+		{"no cluster file", func(b *bench) { b.cluster = "" },
+			"error: SCOMConnectorConfig.json: there is no such file, and the Primary's file is what a new cluster takes its settings from"},
+		{"a broken node.json beside a broken cluster file", func(b *bench) {
+			b.node, b.cluster = "{", "{"
+		}, "hint: mend the 2 errors above, then check again"},
+	} {
+		b := newBench(t)
+		c.do(b)
+		r, out := b.check()
+		if !strings.Contains(out, c.want+"\n") {
+			t.Errorf("%s: got\n%s\nwant in it\n%s", c.name, out, c.want)
+		}
+		if wantOK := !strings.HasPrefix(c.want, "error") && !strings.HasPrefix(c.want, "hint") && !strings.HasPrefix(c.want, "bind"); r.OK() != wantOK {
+			t.Errorf("%s: OK is %v", c.name, r.OK())
+		}
+	}
+}
+
+func TestCheckOfAPortInUseIsAWarning(t *testing.T) {
+	b := newBench(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	n, _ := ParseNode("f", []byte(b.node), "")
+	b.node = strings.ReplaceAll(b.node, n.ListenAddress, l.Addr().String())
+	r, out := b.check()
+	if want := "warning: node.json:3: ListenAddress: something listens on " + l.Addr().String() + " already"; !r.OK() || !strings.Contains(out, want) {
+		t.Errorf("got\n%s\nwant in it\n%s", out, want)
+	}
+}
+
+func TestCheckKnowsWhoNeedsTheClusterFile(t *testing.T) {
+	b := newBench(t)
+	b.cluster = ""
+	b.file("x", "", 0o600)
+	if err := os.MkdirAll(filepath.Join(b.dir, "data", "raft", "state"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if r, out := b.check(); !r.OK() || !strings.Contains(out, "this node takes the settings that the cluster has") {
+		t.Errorf("a Primary with state: got\n%s", out)
+	}
+	w := newBench(t)
+	w.node = strings.Replace(w.node, `"Members": [`, `"Members": [{"NodeID": "p", "Role": "Primary", "ClusterAddress": "127.0.0.1:1"}, {"NodeID": "s", "Role": "Secondary", "ClusterAddress": "127.0.0.1:2"}, `, 1)
+	w.node = strings.ReplaceAll(w.node, `"NodeID": "primary", "Role": "Primary"`, `"NodeID": "w", "Role": "Witness"`)
+	w.cluster = ""
+	if r, out := w.check(); !r.OK() || !strings.Contains(out, "ok: a witness needs no SCOMConnectorConfig.json") {
+		t.Errorf("a witness: got\n%s", out)
+	}
+	r := Check(filepath.Join(b.dir, "node.json"), filepath.Join(b.dir, "typo.json"))
+	if r.OK() || !strings.Contains(r.Faults.Error(), "typo.json: there is no such file") {
+		t.Errorf("a file that was asked for: got %v", r.Faults)
+	}
+}
+
+// certificates makes an authority and a certificate of it in dir.
+func certificates(t *testing.T, dir, name string, until time.Time, usage ...x509.ExtKeyUsage) {
+	t.Helper()
+	ca, caKey := sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(1000 * time.Hour)}, nil, nil)
+	leaf, key := sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotAfter: until, ExtKeyUsage: usage}, ca, caKey)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		"cluster-ca.crt": {Type: "CERTIFICATE", Bytes: ca.Raw}, "cluster.crt": {Type: "CERTIFICATE", Bytes: leaf.Raw}, "cluster.key": {Type: "PRIVATE KEY", Bytes: der},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func sign(t *testing.T, c, parent *x509.Certificate, parentKey *ecdsa.PrivateKey) (*x509.Certificate, *ecdsa.PrivateKey) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if parent == nil {
+		parent, parentKey = c, key
+	}
+	c.SerialNumber, c.NotBefore = big.NewInt(1), time.Now().Add(-2000*time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, parentKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
+func TestCheckLooksAtNodeCertificatesAsTheOtherNodesWill(t *testing.T) {
+	both := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	for _, c := range []struct {
+		what, name string
+		left       time.Duration
+		usage      []x509.ExtKeyUsage
+		want       string
+	}{
+		{"good", "primary", 900 * time.Hour, both, "The files are good.\n"},
+		{"of another node", "secondary", 900 * time.Hour, both, `ClusterTls.CertFile: the certificate must name the NodeID "primary" as DNS name`},
+		{"for one end only", "primary", 900 * time.Hour, both[:1], "ClusterTls.CertFile: CaFile does not vouch for it as a client:"},
+		{"ending", "primary", 100 * time.Hour, both, "warning: node.json:5: ClusterTls.CertFile: the certificate ends on "},
+		{"over", "primary", -time.Hour, both, "error: node.json:5: ClusterTls.CertFile: the certificate ended on "},
+	} {
+		b := newBench(t)
+		certificates(t, b.dir, c.name, time.Now().Add(c.left), c.usage...)
+		b.nodeKeys(`"ClusterTls": {"CertFile": "cluster.crt", "KeyFile": "cluster.key", "CaFile": "cluster-ca.crt"},`)
+		if _, out := b.check(); !strings.Contains(out, c.want) {
+			t.Errorf("%s: got\n%s\nwant in it\n%s", c.what, out, c.want)
+		}
+	}
+}

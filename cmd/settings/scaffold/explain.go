@@ -1,0 +1,63 @@
+package scaffold
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+
+	"scomconnector/cmd/settings"
+)
+
+// home is where run and check look for node.json unless told otherwise.
+const home = "/etc/scomconnector"
+
+// explain prints what a person does next.
+func (p *plan) explain(out io.Writer) error {
+	text, err := render(explainTemplate, p)
+	if err != nil {
+		return err
+	}
+	if _, err := out.Write(text); err != nil {
+		return fmt.Errorf("print what to do next: %w", err)
+	}
+	return nil
+}
+
+// Home is where a node's folder goes.
+func (p *plan) Home(m machine) string {
+	if p.Stays(m) {
+		return filepath.ToSlash(filepath.Join(p.Out, m.ID))
+	}
+	return home
+}
+
+// Stays reports whether the node's folder stays where it was made: nodes that share a machine cannot
+// share the folder that the program looks into by itself.
+func (p *plan) Stays(m machine) bool {
+	same := 0
+	for _, other := range p.Machines {
+		if strings.EqualFold(other.Host, m.Host) {
+			same++
+		}
+	}
+	return same > 1
+}
+
+// Port of an address.
+func (p *plan) Port(address string) string {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	return port
+}
+
+// Placeholder is the text to replace, empty if the account was given.
+func (p *plan) Placeholder() string {
+	if p.ScomUser != "" || len(p.Scom) == 0 {
+		return ""
+	}
+	return settings.Placeholder
+}
