@@ -1,0 +1,281 @@
+package scom
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"scomconnector/poller/alert"
+)
+
+// session is one log-on at one console: its cookies, and what was learnt at its start.
+type session struct {
+	columns []string // what to ask for
+
+	mu      sync.Mutex // guards cookies
+	cookies []*http.Cookie
+}
+
+// sign adds the cookies to a request, and the CSRF token as a header where the server has one.
+func (s *session) sign(req *http.Request) {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pairs := make([]string, len(s.cookies))
+	for i, c := range s.cookies {
+		pairs[i] = c.Name + "=" + c.Value
+		if !strings.EqualFold(c.Name, cookieCSRF) {
+			continue
+		}
+		token, err := url.PathUnescape(c.Value) // as decodeURIComponent: a plus sign stays one
+		if err != nil {
+			token = c.Value
+		}
+		req.Header.Set(headerCSRF, token)
+	}
+	if len(pairs) > 0 {
+		req.Header.Set("Cookie", strings.Join(pairs, "; "))
+	}
+}
+
+// update takes over the cookies of an answer: the session's own, and those of a load balancer.
+func (s *session) update(resp *http.Response) {
+	if s == nil {
+		return
+	}
+	const most = 32 // cookies; SCOM sends two
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range resp.Cookies() {
+		kept := s.cookies[:0]
+		for _, old := range s.cookies {
+			if !strings.EqualFold(old.Name, c.Name) {
+				kept = append(kept, old)
+			}
+		}
+		s.cookies = kept
+		if c.MaxAge >= 0 && c.Value != "" && len(s.cookies) < most {
+			s.cookies = append(s.cookies, c)
+		}
+	}
+}
+
+func (s *session) has(name string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range s.cookies {
+		if strings.EqualFold(c.Name, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// logOn is a log-on under way, shared by all who wait for it.
+type logOn struct {
+	done    chan struct{} // closed when the two below are set
+	session *session
+	err     error
+}
+
+// current returns a session other than stale (nil: any), logging on if there is none. However
+// many wait, there is one log-on; it has its own deadlines and outlives the caller's ctx, since
+// cutting it short would leave its outcome, and so the account, in doubt.
+func (c *console) current(ctx context.Context, stale *session) (*session, error) {
+	c.mu.Lock()
+	if c.session == stale {
+		c.session = nil
+	}
+	if c.session != nil {
+		defer c.mu.Unlock()
+		return c.session, nil
+	}
+	l := c.logOn
+	if l == nil {
+		l = &logOn{done: make(chan struct{})}
+		if !c.client.start(func() { c.runLogOn(l) }) {
+			c.mu.Unlock()
+			return nil, ErrClosed
+		}
+		c.logOn = l
+	}
+	c.mu.Unlock()
+	select {
+	case <-l.done:
+		return l.session, l.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (c *console) runLogOn(l *logOn) {
+	s, err := c.open(c.client.base)
+	if c.client.base.Err() != nil && err != nil {
+		err = ErrClosed
+	}
+	if err != nil {
+		s = nil
+	}
+	c.mu.Lock()
+	c.session, c.logOn = s, nil
+	c.mu.Unlock()
+	l.session, l.err = s, err
+	close(l.done)
+}
+
+// drop forgets a session that turned out to be useless.
+func (c *console) drop(s *session) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.session == s {
+		c.session = nil
+	}
+}
+
+func (c *console) hasSession() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.session != nil
+}
+
+// open logs on and asks what the server offers. The first request shows whether the console is
+// there at all: one that hangs would leave it open whether a log-on was made.
+func (c *console) open(ctx context.Context) (*session, error) {
+	if err := c.askMode(ctx); err != nil {
+		return nil, err
+	}
+	s, err := c.authenticate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list, err := c.small(ctx, request{method: "GET", path: pathColumns, session: s, repeatable: true})
+	if err := onlyAway(err); err != nil {
+		return nil, err
+	}
+	var offered []string
+	if err == nil && list.status == http.StatusOK {
+		offered = parseColumns(list.body)
+	}
+	s.columns = chooseColumns(offered)
+	group, err := c.askGroup(ctx, s)
+	if err := onlyAway(err); err != nil {
+		return nil, err
+	}
+	return s, c.client.sameGroup(c, group)
+}
+
+// onlyAway keeps the errors after which nothing else needs to be tried on this console now.
+func onlyAway(err error) error {
+	if f, ok := errors.AsType[*failure](err); ok && !f.away {
+		return nil
+	}
+	return err
+}
+
+// askMode learns how the console wants to be logged on to; it decides nothing but a warning.
+func (c *console) askMode(ctx context.Context) error {
+	mode, err := c.small(ctx, request{method: "GET", path: pathMode, repeatable: true})
+	if err == nil {
+		c.noteMode(mode)
+	}
+	return onlyAway(err)
+}
+
+func (c *console) noteMode(mode small) {
+	if mode.status != http.StatusOK {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.windows = wantsWindows(mode.body)
+}
+
+// authenticate sends the password once, unless the account is being left alone.
+func (c *console) authenticate(ctx context.Context) (*session, error) {
+	if err := c.account.enter(ctx); err != nil {
+		return nil, err
+	}
+	defer c.account.leave()
+	if f := c.account.paused(time.Now()); f != nil {
+		return nil, f
+	}
+	s := &session{}
+	a, err := c.small(ctx, request{method: "POST", path: pathLogOn, body: logOnBody(&c.conf), session: s})
+	if err != nil {
+		return nil, err
+	}
+	message := errorMessage(a.body)
+	switch {
+	case windowsFirst(a, message):
+		return nil, &failure{class: alert.FaultAuth, away: true,
+			err: errors.New("log-on: the console wants Windows authentication; set it to network authentication, or use another console")}
+	case logOnRefused(a.status, message):
+		reason := c.logOnReason(a.status, message)
+		pause := c.account.refuse(time.Now(), reason)
+		c.client.log.Error("log-on refused, the account is left alone for a while: correct user and password", "console", c.conf.Name, "user", c.account.name, "reason", reason, "pause", pause)
+		return nil, c.account.paused(time.Now())
+	case a.status != http.StatusOK:
+		f := refused(a)
+		f.err = fmt.Errorf("log-on: %w", f.err)
+		return nil, f
+	case looksHTML(a.body):
+		return nil, &failure{class: alert.FaultTransport, err: errHTML}
+	case !s.has(cookieSession):
+		return nil, broken("log-on: the console accepted it but sent no %s cookie: is there a proxy in between that removes it?", cookieSession)
+	}
+	c.account.accept()
+	return s, nil
+}
+
+func (c *console) logOnReason(status int, message string) string {
+	reason := statusText(status, message)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.windows {
+		reason += " (the console is set to Windows authentication)"
+	}
+	return reason
+}
+
+func looksHTML(body []byte) bool {
+	return strings.HasPrefix(strings.TrimLeft(string(body), " \t\r\n\uFEFF"), "<")
+}
+
+// askGroup is the management group's name, "" if the server has no such resource or does not show
+// it to this account.
+func (c *console) askGroup(ctx context.Context, s *session) (string, error) {
+	a, err := c.small(ctx, request{method: "GET", path: pathGroup, session: s, repeatable: true})
+	if err != nil {
+		return "", err
+	}
+	switch a.status {
+	case http.StatusOK:
+		if group := parseGroup(a.body); group != "" {
+			return group, nil
+		}
+		return "", broken("the name of the management group cannot be read from %s", clip(string(a.body)))
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusNotImplemented, http.StatusForbidden:
+		return "", nil
+	case http.StatusUnauthorized, statusLoginTimeout:
+		c.drop(s) // the next call logs on again
+	}
+	return "", refused(a)
+}
+
+// signOut ends the session at the console, if there is one.
+func (c *console) signOut(ctx context.Context) {
+	c.mu.Lock()
+	s := c.session
+	c.session = nil
+	c.mu.Unlock()
+	if s != nil {
+		_, _ = c.small(ctx, request{method: "GET", path: pathSignOut, session: s}) // whatever comes: a session ends by itself
+	}
+}

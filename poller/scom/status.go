@@ -1,0 +1,101 @@
+package scom
+
+import "time"
+
+// ConsoleStatus is what is known about one console.
+type ConsoleStatus struct {
+	Name     string
+	URL      string
+	Priority int
+	InUse    bool
+	State    State
+	LastOK   time.Time     // the last completely read answer; zero if there was none
+	Latency  time.Duration // from request to the answer's head, of the last poll or probe
+	// LastError is the last failure in plain words; it stays when the console works again, with
+	// the time in LastFailed.
+	LastError  string
+	LastFailed time.Time
+	Group      string // its management group, where the server tells
+	Warning    string // a fact that an operator should mend; empty if there is none
+}
+
+// State is how a console's last poll went.
+type State string
+
+// The states of a console.
+const (
+	StateUnknown State = "unknown" // never polled
+	StateOK      State = "ok"
+	StateFailing State = "failing"
+)
+
+// health is a console's part of Status. Guarded by console.mu.
+type health struct {
+	state      State
+	lastOK     time.Time
+	latency    time.Duration
+	lastError  string
+	lastFailed time.Time
+}
+
+// Status describes all consoles in priority order.
+func (c *Client) Status() []ConsoleStatus {
+	c.mu.Lock()
+	current := c.choice.current
+	c.mu.Unlock()
+	list := make([]ConsoleStatus, len(c.consoles))
+	for i, con := range c.consoles {
+		list[i] = con.describe()
+		list[i].InUse = i == current
+	}
+	return list
+}
+
+func (c *console) describe() ConsoleStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := ConsoleStatus{
+		Name: c.conf.Name, URL: c.conf.URL, Priority: c.conf.Priority,
+		State: c.status.state, LastOK: c.status.lastOK, Latency: c.status.latency,
+		LastError: c.status.lastError, LastFailed: c.status.lastFailed, Group: c.group,
+		Warning: c.conf.warning(),
+	}
+	if s.State == "" {
+		s.State = StateUnknown
+	}
+	if c.windows {
+		if s.Warning != "" {
+			s.Warning += "; "
+		}
+		s.Warning += "the console is set to Windows authentication, and we log on with network authentication"
+	}
+	return s
+}
+
+func (c *console) noteLatency(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.latency = d
+}
+
+// noteFailure logs a failure when it is a new one.
+func (c *console) noteFailure(err error, now time.Time) {
+	text := err.Error()
+	c.mu.Lock()
+	news := c.status.state != StateFailing || c.status.lastError != text
+	c.status.state, c.status.lastError, c.status.lastFailed = StateFailing, text, now
+	c.mu.Unlock()
+	if news {
+		c.client.log.Warn("web console failed", "console", c.conf.Name, "error", text)
+	}
+}
+
+func (c *console) noteSuccess(now time.Time) {
+	c.mu.Lock()
+	back := c.status.state == StateFailing
+	c.status.state, c.status.lastOK = StateOK, now
+	c.mu.Unlock()
+	if back {
+		c.client.log.Info("web console works again", "console", c.conf.Name)
+	}
+}
