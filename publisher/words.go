@@ -1,0 +1,130 @@
+package publisher
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// proxyError is a proxy's refusal to connect us.
+type proxyError struct{ status int }
+
+func (e *proxyError) Error() string { return "proxy answers HTTP " + statusText(e.status) }
+
+// cause is the outcome as one error, in plain words first.
+func (o outcome) cause() error {
+	switch {
+	case o.err != nil && o.err.Error() != o.text && o.text != "":
+		return fmt.Errorf("%s: %w", o.text, o.err)
+	case o.err != nil:
+		return o.err
+	case o.answer != "" && o.answer[0] != '<': // a page says nothing that the text does not
+		return errors.New(o.text + ": " + o.answer)
+	}
+	return errors.New(o.text)
+}
+
+// explain puts a fault without an answer into plain words.
+func explain(err error, connect time.Duration) outcome {
+	out := outcome{label: labelTransport, err: err}
+	if e, ok := errors.AsType[*fileError](err); ok {
+		out.label, out.text, out.err = labelTLS, e.Error(), nil
+		return out
+	}
+	if text := explainTLS(err); text != "" {
+		out.label, out.text = labelTLS, text
+		return out
+	}
+	if refusal, ok := errors.AsType[*proxyError](err); ok {
+		out = classifyProxy(refusal.status)
+		out.err = nil
+		return out
+	}
+	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
+		out.text = fmt.Sprintf("the host name %q cannot be resolved", unknown.Name)
+		return out
+	}
+	var timeout net.Error
+	switch {
+	case errors.Is(err, errNoConnection):
+		out.label, out.text, out.err = labelTimeout, fmt.Sprintf("cannot be reached: no connection within %v", connect), nil
+	case errors.Is(err, errNoAnswer):
+		out.label, out.text, out.err = labelTimeout, "hangs: it took the connection but gave no answer in time", nil
+	case errors.Is(err, context.Canceled):
+		out.label, out.text = labelCancelled, "stopped by us"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		out.text = "is down: nothing listens at this address"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, net.ErrClosed), // by our own reader, which saw the end first
+		strings.Contains(err.Error(), "server closed idle connection"):
+		out.text = "closed the connection without an answer"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		out.label, out.text = labelTimeout, "cannot be reached in time"
+	default:
+		out.text = "cannot be reached"
+	}
+	return out
+}
+
+func classifyProxy(status int) outcome {
+	out := outcome{label: labelTransport, status: status,
+		text: fmt.Sprintf("the proxy does not connect us to it (HTTP %s)", statusText(status))}
+	if status == 407 || status == 401 || status == 403 {
+		out = classifyClient(outcome{status: 407})
+	}
+	return out
+}
+
+// explainTLS is empty for faults that are not TLS's.
+func explainTLS(err error) string {
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return "its certificate is not signed by an authority that is trusted here: set MoogPublicKey to that certificate or its CA"
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		return fmt.Sprintf("its certificate is not for %q: use the name it is for in MoogUrl, or set MoogPublicKey to that certificate", e.Host)
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		if e.Reason == x509.Expired && e.Cert != nil {
+			return fmt.Sprintf("its certificate is only valid from %s to %s", e.Cert.NotBefore.UTC().Format(time.DateOnly), e.Cert.NotAfter.UTC().Format(time.DateOnly))
+		}
+		return "its certificate is not acceptable"
+	}
+	if errors.Is(err, errNotPinned) {
+		return "shows another certificate: if it was renewed put the new one into MoogPublicKey, else somebody is in between"
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
+		return "does not speak TLS on this port: check IsSslEnabled and MoogUrl"
+	}
+	if _, ok := errors.AsType[tls.AlertError](err); ok || strings.Contains(err.Error(), "remote error: tls:") {
+		return "ended the TLS handshake: if it demands a client certificate check ClientCertFile and ClientKeyFile"
+	}
+	return ""
+}
+
+// warnings is a list in one line.
+type warnings []string
+
+func (w *warnings) add(s string) { *w = append(*w, s) }
+
+// expirySoon is when a certificate's end is worth a word.
+const expirySoon = 30 * 24 * time.Hour
+
+func (w *warnings) expiry(end, now time.Time) {
+	switch {
+	case end.IsZero() || end.Sub(now) > expirySoon:
+	case end.Before(now):
+		w.add("the certificate in MoogPublicKey expired on " + end.Format(time.DateOnly))
+	default:
+		w.add("the certificate in MoogPublicKey expires on " + end.Format(time.DateOnly))
+	}
+}
+
+func (w warnings) String() string { return strings.Join(w, "; ") }
