@@ -1,0 +1,361 @@
+package state
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"scomconnector/poller/alert"
+)
+
+var (
+	seedFlag  = flag.Uint64("seed", 0, "run only this seed of the random histories")
+	histories = flag.Int("histories", 8, "how many random histories to run")
+)
+
+// model is the delivered state written the obvious way: plain maps, everything looked at each time,
+// nothing shared, nothing encoded.
+type model struct {
+	token Token
+	pipes map[string]*modelPipe
+	gone  Totals
+	text  []string
+	group string
+}
+
+type modelPipe struct {
+	started       bool
+	cursor, floor alert.Millis
+	sent          map[alert.ID]alert.Version
+	parked        map[alert.ID]string
+	raised        map[string]bool
+	totals        Totals
+	removed       time.Time
+}
+
+func (m *model) apply(c Command) error {
+	if _, ok := c.Op.(TermStart); ok {
+		if c.Token.Compare(m.token) <= 0 {
+			return ErrTermOver
+		}
+		m.token = c.Token
+		return nil
+	}
+	if c.Token != m.token || m.token.IsZero() {
+		return ErrTermOver
+	}
+	switch op := c.Op.(type) {
+	case Commit:
+		p := m.pipes[op.Pipeline]
+		if p == nil {
+			p = &modelPipe{sent: map[alert.ID]alert.Version{}, parked: map[alert.ID]string{}, raised: map[string]bool{}}
+			m.pipes[op.Pipeline] = p
+		}
+		p.commit(op)
+	case SetConfig:
+		if op.Expect != uint64(len(m.text)) {
+			return ErrStale
+		}
+		m.text = append(m.text, string(op.Text))
+	case SetManagementGroup:
+		if m.group != "" && m.group != op.Name && !op.Force {
+			return ErrStale
+		}
+		m.group = op.Name
+	case Rewind:
+		p := m.pipes[op.Pipeline]
+		if p == nil {
+			return ErrUnknown
+		}
+		p.cursor, p.floor = min(p.cursor, op.To), min(p.floor, op.To)
+		for id, v := range p.sent {
+			if v.LastModified >= op.To {
+				delete(p.sent, id)
+			}
+		}
+	case Unpark:
+		p := m.pipes[op.Pipeline]
+		if p == nil || !slices.ContainsFunc(op.Keys, func(k alert.ID) bool { _, ok := p.parked[k]; return ok }) {
+			return ErrUnknown
+		}
+		for _, k := range op.Keys {
+			delete(p.parked, k)
+		}
+	case SetPipelines:
+		m.setPipelines(op)
+	}
+	return nil
+}
+
+func (p *modelPipe) commit(c Commit) {
+	for _, v := range c.Sent {
+		old, known := p.sent[v.ID]
+		if known && (v.LastModified < old.LastModified || v == old) {
+			continue
+		}
+		p.sent[v.ID] = v
+		p.totals.Accepted++
+	}
+	for id, v := range p.sent {
+		// Whole tens of seconds only.
+		if v.State == 255 && v.LastModified < c.Forget-c.Forget%10_000 {
+			delete(p.sent, id)
+		}
+	}
+	for _, e := range c.Parked {
+		if _, known := p.parked[e.Key]; !known {
+			p.totals.Parked++
+		}
+		p.parked[e.Key] = e.Answer
+	}
+	for _, k := range c.Raised {
+		p.raised[k] = true
+	}
+	for _, k := range c.Cleared {
+		delete(p.raised, k)
+	}
+	if c.Start && !p.started {
+		p.started, p.floor = true, c.Floor
+	}
+	if c.Cursor > p.cursor {
+		p.cursor = c.Cursor
+	}
+}
+
+func (m *model) setPipelines(op SetPipelines) {
+	var news []string
+	for name := range op.Carry {
+		news = append(news, name)
+	}
+	slices.Sort(news)
+	for _, name := range news {
+		previous := op.Carry[name]
+		if m.pipes[previous] != nil && m.pipes[name] == nil && slices.Contains(op.Names, name) && !slices.Contains(op.Names, previous) {
+			m.pipes[name] = m.pipes[previous]
+			delete(m.pipes, previous)
+		}
+	}
+	for name, p := range m.pipes {
+		switch {
+		case slices.Contains(op.Names, name):
+			p.removed = time.Time{}
+		case p.removed.IsZero():
+			p.removed = op.At
+		case op.At.Sub(p.removed) >= 7*24*time.Hour:
+			m.gone.Accepted += p.totals.Accepted
+			m.gone.Parked += p.totals.Parked
+			delete(m.pipes, name)
+		}
+	}
+}
+
+// history makes commands: of a few pipelines, alerts and parked keys, so that everything meets.
+type history struct {
+	*rand.Rand
+	term uint64
+	now  alert.Millis
+	day  int
+	cfg  uint64
+}
+
+var historyPipes = []string{"a", "b", "c"}
+
+func (h *history) pipe() string { return historyPipes[h.IntN(len(historyPipes))] }
+
+func (h *history) command() Command {
+	h.now += alert.Millis(h.IntN(5_000))
+	at := t0.AddDate(0, 0, h.day)
+	c := Command{Token: tok(h.term)}
+	if h.IntN(20) == 0 {
+		c.Token = tok(h.term - uint64(h.IntN(2)) + uint64(h.IntN(2)))
+	}
+	switch n := h.IntN(100); {
+	case n < 5 || h.term == 0:
+		h.term++
+		c.Token = tok(h.term)
+		c.Op = TermStart{Node: fmt.Sprint("n", h.IntN(3)), ClusterID: "c", Reason: "why", At: at}
+	case n < 80:
+		c.Op = h.commit(at)
+	case n < 84:
+		c.Op = SetConfig{Expect: h.cfg, Text: fmt.Append(nil, h.now), Author: "ann", At: at}
+		if c.Token == tok(h.term) && h.IntN(3) > 0 {
+			h.cfg++ // else the next one is stale or repeats this one's
+		}
+	case n < 86:
+		c.Op = SetManagementGroup{Name: fmt.Sprint("MG", h.IntN(2)), Force: h.IntN(2) == 0}
+	case n < 90:
+		c.Op = Rewind{Pipeline: h.pipe(), To: h.now - alert.Millis(h.IntN(60_000)), At: at}
+	case n < 95:
+		c.Op = Unpark{Pipeline: h.pipe(), Keys: []alert.ID{testID(h.IntN(10)), testID(h.IntN(10))}}
+	default:
+		h.day += h.IntN(5)
+		op := SetPipelines{Names: historyPipes[:h.IntN(4)], At: t0.AddDate(0, 0, h.day)}
+		if h.IntN(2) == 0 {
+			op.Carry = map[string]string{h.pipe(): h.pipe(), h.pipe(): h.pipe()}
+		}
+		c.Op = op
+	}
+	return c
+}
+
+func (h *history) commit(at time.Time) Commit {
+	c := Commit{Pipeline: h.pipe(), Start: h.IntN(10) == 0, Floor: h.now - 100_000}
+	if h.IntN(4) > 0 {
+		c.Cursor = h.now - alert.Millis(h.IntN(20_000))
+	}
+	if h.IntN(3) == 0 {
+		c.Forget = h.now - alert.Millis(h.IntN(60_000))
+	}
+	// Either many new ones, so that forgetting goes one by one, or few that change and change again.
+	ids := 30
+	if h.IntN(2) == 0 {
+		ids = 5_000
+	}
+	for range h.IntN(40) {
+		v := alert.Version{ID: testID(h.IntN(ids)), LastModified: h.now - alert.Millis(h.IntN(40)*500)}
+		if h.IntN(2) == 0 {
+			v.State = 255
+		}
+		c.Sent = append(c.Sent, v)
+	}
+	if h.IntN(4) == 0 {
+		c.Parked = []Parked{{Key: testID(h.IntN(10)), At: at, Answer: fmt.Sprint(h.now)}}
+	}
+	if h.IntN(4) == 0 {
+		c.Raised = []string{fmt.Sprint("k", h.IntN(4))}
+		c.Cleared = []string{fmt.Sprint("k", h.IntN(4))}
+	}
+	return c
+}
+
+func TestRandomHistoriesAgreeWithTheModel(t *testing.T) {
+	seeds := []uint64{*seedFlag}
+	if *seedFlag == 0 {
+		seeds = seeds[:0]
+		for range *histories {
+			seeds = append(seeds, rand.Uint64())
+		}
+	}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) { checkHistory(t, seed, 300) })
+	}
+}
+
+// checkHistory compares the state with the model after each command, and with a state that now and
+// then goes through a snapshot, as a restarted node does.
+func checkHistory(t *testing.T, seed uint64, commands int) {
+	h := &history{Rand: rand.New(rand.NewPCG(seed, 1)), now: ms0}
+	m := &model{pipes: map[string]*modelPipe{}}
+	s, restarted := New(), New()
+	for i := range commands {
+		c := h.command()
+		b, err := Encode(c)
+		if err != nil {
+			t.Fatalf("command %d, %+v: %v", i, c, err)
+		}
+		before, cursors := snapshotBytes(t, s), s.Pipelines()
+		res, parts, err := s.Apply(0, uint64(i), b)
+		if err != nil {
+			t.Fatalf("command %d, %+v: %v", i, c, err)
+		}
+		if want := m.apply(c); !errors.Is(res.Err, want) {
+			t.Fatalf("command %d, %+v: got %v, the model says %v", i, c, res.Err, want)
+		}
+		after := snapshotBytes(t, s)
+		if res.Err != nil && (!bytes.Equal(before, after) || len(parts) > 0) {
+			t.Fatalf("command %d, %+v: refused, and yet changed something", i, c)
+		}
+		if res.Err == nil && len(parts) == 0 && !bytes.Equal(before, after) {
+			t.Fatalf("command %d, %+v: changed something, and names no part", i, c)
+		}
+		if !slices.IsSortedFunc(parts, Part.compare) || len(slices.Compact(slices.Clone(parts))) != len(parts) {
+			t.Fatalf("command %d, %+v: parts %v are not a sorted set", i, c, parts)
+		}
+		checkCursors(t, c, cursors, s)
+		compareModel(t, s, m)
+
+		if h.IntN(10) == 0 {
+			restored := New()
+			if err := restored.Restore(bytes.NewReader(snapshotBytes(t, restarted))); err != nil {
+				t.Fatalf("command %d: %v", i, err)
+			}
+			restarted = restored
+		}
+		again, againParts, err := restarted.Apply(0, uint64(i), b)
+		if err != nil || again != res || !reflect.DeepEqual(againParts, parts) {
+			t.Fatalf("command %d, %+v: after a restart %+v %v %v, without %+v %v", i, c, again, againParts, err, res, parts)
+		}
+		if !bytes.Equal(after, snapshotBytes(t, restarted)) {
+			t.Fatalf("command %d, %+v: a node that restarted has another snapshot than one that did not", i, c)
+		}
+		if t.Failed() {
+			t.Fatalf("after command %d, %+v", i, c)
+		}
+	}
+}
+
+// checkCursors holds each cursor against where it was.
+func checkCursors(t *testing.T, c Command, before []PipelineInfo, s *State) {
+	t.Helper()
+	switch c.Op.(type) {
+	case Rewind, SetPipelines:
+		return
+	}
+	for _, was := range before {
+		if is, ok := s.Pipeline(was.Name); !ok || is.Cursor < was.Cursor {
+			t.Errorf("%T moved the cursor of %s from %v back to %v", c.Op, was.Name, was.Cursor, is.Cursor)
+		}
+	}
+}
+
+func compareModel(t *testing.T, s *State, m *model) {
+	t.Helper()
+	totals := m.gone
+	if got, want := len(s.Pipelines()), len(m.pipes); got != want {
+		t.Errorf("%d pipelines, the model has %d", got, want)
+	}
+	for name, want := range m.pipes {
+		totals.Accepted += want.totals.Accepted
+		totals.Parked += want.totals.Parked
+		got, ok := s.Pipeline(name)
+		if !ok || got.Started != want.started || got.Cursor != want.cursor || got.Floor != want.floor ||
+			got.Remembered != len(want.sent) || got.ParkedNow != len(want.parked) || len(got.Raised) != len(want.raised) ||
+			got.Accepted != want.totals.Accepted || got.ParkedEver != want.totals.Parked || !got.RemovedAt.Equal(want.removed) {
+			t.Errorf("pipeline %s: got %+v, the model has %+v", name, got, want)
+		}
+		open := 0
+		for id, v := range want.sent {
+			if is, ok := s.Sent(name, id); !ok || is != v {
+				t.Errorf("pipeline %s: remembers %v (%v), the model %v", name, is, ok, v)
+			}
+			if v.State != 255 {
+				open++
+			}
+		}
+		if got := len(s.Open(name)); got != open {
+			t.Errorf("pipeline %s: %d open, the model has %d", name, got, open)
+		}
+		for _, e := range s.ParkedList(name) {
+			if want.parked[e.Key] != e.Answer {
+				t.Errorf("pipeline %s: parked %+v, the model has %q", name, e, want.parked[e.Key])
+			}
+		}
+		for _, k := range got.Raised {
+			if !want.raised[k] || !s.Raised(name, k) {
+				t.Errorf("pipeline %s: %s is raised, not in the model", name, k)
+			}
+		}
+	}
+	if got := s.Totals(); got != totals {
+		t.Errorf("totals %+v, the model has %+v", got, totals)
+	}
+	if s.Token() != m.token || s.ManagementGroup() != m.group || s.Config().Version != uint64(len(m.text)) {
+		t.Errorf("token %v, group %q, config %d; the model has %v, %q, %d", s.Token(), s.ManagementGroup(), s.Config().Version, m.token, m.group, len(m.text))
+	}
+}

@@ -1,0 +1,227 @@
+package state
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"strings"
+	"sync"
+	"testing"
+
+	"scomconnector/poller/alert"
+)
+
+// furnished is a state with something of everything, n versions among it.
+func furnished(t testing.TB, n int) *State {
+	t.Helper()
+	s := started(t)
+	mustApply(t, s, 1, SetConfig{Text: []byte(`{"a":1}`), Author: "ann", At: t0})
+	mustApply(t, s, 1, SetConfig{Expect: 1, Text: []byte(`{"a":2}`), Author: "bob", At: t0})
+	mustApply(t, s, 1, SetManagementGroup{Name: "CONTOSO-MG"})
+	c := Commit{Pipeline: "alerts/default", Start: true, Cursor: ms0 + 1000, Floor: ms0 - 9, Raised: []string{"full", "lam-outage"},
+		Parked: []Parked{parkedEntry(1, 20), parkedEntry(2, 0)}}
+	for i := range n {
+		c.Sent = append(c.Sent, alert.Version{ID: testID(i), LastModified: ms0 - alert.Millis(i%86_400_000), State: uint8(i % 2 * 255)})
+	}
+	pieces, err := SplitCommit(tok(1), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pieces {
+		mustApply(t, s, 1, p)
+	}
+	mustApply(t, s, 1, Commit{Pipeline: "zz", Cursor: ms0})
+	mustApply(t, s, 1, SetPipelines{Names: []string{"alerts/default"}, At: t0})
+	return s
+}
+
+func TestASnapshotRestoresEverything(t *testing.T) {
+	for _, n := range []int{0, 1, chunk - 1, chunk, chunk + 1, 3 * chunk} {
+		s := furnished(t, n)
+		want := snapshotBytes(t, s)
+		got := New()
+		mustApply(t, got, 9, TermStart{Node: "other", At: t0}) // all of it is replaced
+		if err := got.Restore(bytes.NewReader(want)); err != nil {
+			t.Fatalf("%d versions: %v", n, err)
+		}
+		if !bytes.Equal(want, snapshotBytes(t, got)) {
+			t.Errorf("%d versions: the restored state writes another snapshot", n)
+		}
+		if fmt.Sprint(got.Pipelines(), got.Changes(), got.ConfigHistory(), got.ParkedList("alerts/default"), got.Totals(), got.Leader(), got.ClusterID()) !=
+			fmt.Sprint(s.Pipelines(), s.Changes(), s.ConfigHistory(), s.ParkedList("alerts/default"), s.Totals(), s.Leader(), s.ClusterID()) {
+			t.Errorf("%d versions: the restored state reads otherwise", n)
+		}
+	}
+}
+
+func TestADamagedSnapshotReplacesNothing(t *testing.T) {
+	good := snapshotBytes(t, furnished(t, 50))
+	s := started(t)
+	before := snapshotBytes(t, s)
+	check := func(what string, b []byte) {
+		t.Helper()
+		if err := s.Restore(bytes.NewReader(b)); err == nil {
+			t.Errorf("%s: restored", what)
+		}
+		if !bytes.Equal(before, snapshotBytes(t, s)) {
+			t.Fatalf("%s: the state was changed", what)
+		}
+	}
+	for i := range good {
+		check(fmt.Sprint("cut at ", i), good[:i])
+		for _, mask := range []byte{1, 0x80} {
+			b := bytes.Clone(good)
+			b[i] ^= mask
+			check(fmt.Sprintf("byte %d xor %#x", i, mask), b)
+		}
+	}
+	check("one byte more", append(bytes.Clone(good), 0))
+	check("twice", append(bytes.Clone(good), good...))
+}
+
+func TestASnapshotOfANewerProgramSaysSo(t *testing.T) {
+	b := snapshotBytes(t, furnished(t, 1))
+	b[len(snapshotMagic)]++
+	if err := New().Restore(bytes.NewReader(b)); !errors.Is(err, ErrUnknownCommand) {
+		t.Errorf("got %v, want %v", err, ErrUnknownCommand)
+	}
+}
+
+type failingWriter struct{ left int }
+
+var errDisk = errors.New("disk full")
+
+func (w *failingWriter) Write(b []byte) (int, error) {
+	if w.left -= len(b); w.left < 0 {
+		return 0, errDisk
+	}
+	return len(b), nil
+}
+
+func (w *failingWriter) Read([]byte) (int, error) { return 0, errDisk }
+
+func TestFaultsOfTheStoreAreReported(t *testing.T) {
+	s := furnished(t, 100)
+	size := len(snapshotBytes(t, s))
+	for left := range size {
+		if _, err := s.Snapshot().WriteTo(&failingWriter{left}); !errors.Is(err, errDisk) {
+			t.Fatalf("after %d bytes: got %v, want %v", left, err, errDisk)
+		}
+	}
+	if err := s.Restore(&failingWriter{}); !errors.Is(err, errDisk) {
+		t.Errorf("got %v, want %v", err, errDisk)
+	}
+}
+
+func TestASnapshotStaysAsItWasTaken(t *testing.T) {
+	s := furnished(t, 5000)
+	want := snapshotBytes(t, s)
+	snap := s.Snapshot()
+	var sent []alert.Version
+	for i := range 3000 {
+		sent = append(sent, alert.Version{ID: testID(i * 3), LastModified: ms0 + 500_000, State: 255})
+	}
+	mustApply(t, s, 1, Commit{Pipeline: "alerts/default", Sent: sent, Forget: ms0 - 3, Cleared: []string{"full"}, Parked: []Parked{parkedEntry(1, 99)}})
+	mustApply(t, s, 1, Unpark{Pipeline: "alerts/default", Keys: []alert.ID{testID(2)}})
+	mustApply(t, s, 1, Rewind{Pipeline: "alerts/default", To: ms0 - 100, At: t0})
+	mustApply(t, s, 1, SetPipelines{At: t0.AddDate(0, 0, 8)})
+	var got bytes.Buffer
+	if _, err := snap.WriteTo(&got); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got.Bytes(), want) {
+		t.Error("what was applied later shows in the snapshot")
+	}
+}
+
+func TestReadersAndSnapshotsRunBesideApply(t *testing.T) {
+	s := furnished(t, 2000)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	background := func(f func()) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					f()
+				}
+			}
+		})
+	}
+	background(func() {
+		var b bytes.Buffer
+		if _, err := s.Snapshot().WriteTo(&b); err != nil {
+			t.Error(err)
+		}
+		if err := New().Restore(&b); err != nil {
+			t.Errorf("a snapshot taken beside Apply: %v", err)
+		}
+	})
+	background(func() {
+		s.Sent("alerts/default", testID(1))
+		if room, open := s.Room("alerts/default"), len(s.Open("alerts/default")); room+open > MaxRemembered+2000 {
+			t.Errorf("room for %d beside %d open", room, open)
+		}
+	})
+	background(func() {
+		for _, p := range s.Pipelines() {
+			s.ParkedList(p.Name)
+		}
+		s.Config()
+		s.Changes()
+		s.Totals()
+	})
+	for i := range 60 {
+		c := Commit{Pipeline: "alerts/default", Cursor: ms0 + alert.Millis(i*1000), Forget: ms0 + alert.Millis(i*1000) - 20_000, Parked: []Parked{parkedEntry(i, 9)}}
+		for n := range 200 {
+			c.Sent = append(c.Sent, alert.Version{ID: testID(i*50 + n), LastModified: ms0 + alert.Millis(i*1000+n), State: uint8(n % 2 * 255)})
+		}
+		mustApply(t, s, 1, c)
+	}
+	close(stop)
+	wg.Wait()
+}
+
+func FuzzRestore(f *testing.F) {
+	for _, n := range []int{0, 3, 40} {
+		b := snapshotBytes(f, furnished(f, n))
+		f.Add(b[:len(b)-6])
+	}
+	b := snapshotBytes(f, New())
+	f.Add(b[:len(b)-6])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		// The fuzzer cannot guess checksums: it gets the right one.
+		sum := crc32.Checksum(b, castagnoli)
+		b = binary.BigEndian.AppendUint32(append(bytes.Clone(b), 4, recordSum), sum)
+		s := New()
+		if err := s.Restore(bytes.NewReader(b)); err != nil {
+			if !bytes.Equal(snapshotBytes(t, s), snapshotBytes(t, New())) {
+				t.Errorf("refused with %v, and yet changed", err)
+			}
+			return
+		}
+		if got := snapshotBytes(t, s); !bytes.Equal(got, b) {
+			t.Errorf("restored from\n%x, writes\n%x", b, got)
+		}
+	})
+}
+
+func TestSnapshotErrorsSayWhatIsWrong(t *testing.T) {
+	good := snapshotBytes(t, furnished(t, 50))
+	other := bytes.Clone(good)
+	other[len(other)-1]++
+	for want, b := range map[string][]byte{
+		"restore snapshot: it ends too early":                 good[:100],
+		"restore snapshot: its checksum is wrong":             other,
+		"restore snapshot: it is no snapshot of this program": []byte(strings.Repeat("x", 50)),
+		"restore snapshot: bytes follow its end":              append(bytes.Clone(good), 1),
+	} {
+		if err := New().Restore(bytes.NewReader(b)); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package state
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"scomconnector/poller/alert"
+)
+
+// SplitCommit cuts c into pieces that each fit into a command under token, to be proposed in this
+// order, each after the one before was accepted. Only the last piece carries Cursor, Start, Forget,
+// Floor and the self-alerts: a crash between two pieces leaves some versions recorded and the
+// cursor where it was, never the cursor past a version that nobody recorded. Parked entries come
+// first, since they may be refused for want of room; then nothing of Sent has been recorded.
+//
+// Pieces already accepted stay when a later one is refused, and proposing c again is harmless.
+// The error says that a single parked entry does not fit into a command.
+func SplitCommit(token Token, c Commit) ([]Commit, error) {
+	tail := c
+	tail.Sent, tail.Parked = nil, nil
+	head, err := EncodeTo(nil, Command{Token: token, Op: tail})
+	if err != nil {
+		return nil, fmt.Errorf("split commit: %w", err)
+	}
+	// The head of each piece is at most that of the last, with two lengths of up to three bytes.
+	room := MaxCommand - len(head) - 2*binary.MaxVarintLen16
+	s := splitter{pipeline: c.Pipeline, room: room, left: room}
+	for i := range c.Parked {
+		if err := s.parked(&c.Parked[i]); err != nil {
+			return nil, fmt.Errorf("split commit: %w", err)
+		}
+	}
+	for _, v := range c.Sent {
+		s.sent(v)
+	}
+	tail.Parked, tail.Sent = s.piece.Parked, s.piece.Sent
+	return append(s.done, tail), nil
+}
+
+// splitter fills one piece after the other.
+type splitter struct {
+	pipeline string
+	room     int // bytes for the lists of one piece
+	left     int // of piece
+	piece    Commit
+	prev     alert.Millis
+	done     []Commit
+	scratch  []byte
+}
+
+func (s *splitter) parked(p *Parked) error {
+	s.scratch = appendParked(s.scratch[:0], p)
+	if len(s.scratch) > s.room {
+		return fmt.Errorf("parked alert %s has %d bytes, more than the %d that fit into a command", p.Version.ID, len(s.scratch), s.room)
+	}
+	if len(s.scratch) > s.left {
+		s.next()
+	}
+	s.piece.Parked = append(s.piece.Parked, *p)
+	s.left -= len(s.scratch)
+	return nil
+}
+
+func (s *splitter) sent(v alert.Version) {
+	s.scratch = appendVersion(s.scratch[:0], v, s.prev)
+	if len(s.scratch) > s.left {
+		s.next()
+		s.scratch = appendVersion(s.scratch[:0], v, s.prev)
+	}
+	s.piece.Sent = append(s.piece.Sent, v)
+	s.left -= len(s.scratch)
+	s.prev = v.LastModified
+}
+
+func (s *splitter) next() {
+	s.piece.Pipeline = s.pipeline
+	s.done = append(s.done, s.piece)
+	s.piece, s.left, s.prev = Commit{}, s.room, 0
+}
