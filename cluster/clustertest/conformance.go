@@ -1,0 +1,348 @@
+package clustertest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+	"scomconnector/poller/alert"
+)
+
+// Suite says how a backend is run through Conformance.
+type Suite struct {
+	Shape Shape
+	// New makes a Backend for one test.
+	New func(t *testing.T) Backend
+	// Bubble runs each test inside synctest: time is simulated, and faults can be had.
+	Bubble bool
+	// Patience is how long anything may take; zero: a minute.
+	Patience time.Duration
+}
+
+// Conformance runs what every backend of cluster.Coordinator must keep.
+func Conformance(t *testing.T, s Suite) {
+	if s.Patience == 0 {
+		s.Patience = time.Minute
+	}
+	for _, c := range []struct {
+		name string
+		test func(*testing.T, Suite, *Cluster)
+	}{
+		{"OneLeaderWhoseTermIsCommitted", oneLeader},
+		{"ProposalsFromEveryNodeReachAll", proposalsReachAll},
+		{"CommittedStateSurvivesCrashOfAll", crashOfAll},
+		{"SameNodeLeadsAgainWithGreaterToken", leadsAgain},
+		{"ProposalOfAnEarlierTermChangesNothing", staleProposal},
+		{"LeadThatReturnsIsReplacedOrStartedAgain", leadReturns},
+		{"ProposeWithoutLeaderSaysSo", noLeader},
+		{"TooLargeACommandIsAnError", tooLarge},
+		{"StopHandsOver", stopHandsOver},
+		{"TransferReturnsOnceTheTermIsCommitted", transfer},
+		{"CutOffLeaderEndsBeforeTheNextBegins", cutOffLeader},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			body := func(t *testing.T) {
+				cl := NewOver(t, s.Shape, s.New(t))
+				cl.Start()
+				cl.Leader(s.Patience)
+				cl.Voters(len(s.Shape), s.Patience)
+				c.test(t, s, cl)
+			}
+			if s.Bubble {
+				synctest.Test(t, body)
+				return
+			}
+			body(t)
+		})
+	}
+}
+
+// propose commits the nth entry of the test's pipeline, through the node.
+func propose(ctx context.Context, n cluster.Coordinator, i int) error {
+	res, err := n.Propose(ctx, entry(i))
+	return errors.Join(err, res.Err)
+}
+
+func entry(i int) state.Op {
+	id := alert.ID{byte(i >> 16), byte(i >> 8), byte(i)}
+	return state.Commit{Pipeline: "test", Sent: []alert.Version{{ID: id, LastModified: alert.Millis(i + 1)}}}
+}
+
+// has reports whether the node's copy holds the nth entry.
+func has(n cluster.Coordinator, i int) bool {
+	_, ok := n.View().State.Sent("test", alert.ID{byte(i >> 16), byte(i >> 8), byte(i)})
+	return ok
+}
+
+func (c *Cluster) must(within time.Duration, i int, nodeID string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	if err := propose(ctx, c.nodes[nodeID], i); err != nil {
+		c.t.Fatalf("propose entry %d through %s: %v", i, nodeID, err)
+	}
+}
+
+// Agree waits until all running nodes have the same state, byte for byte.
+func (c *Cluster) Agree(within time.Duration) {
+	c.t.Helper()
+	c.Eventually(within, "the same state on every node", func() bool {
+		var first []byte
+		for _, r := range c.nodes {
+			var b bytes.Buffer
+			if _, err := r.View().State.Snapshot().WriteTo(&b); err != nil {
+				c.t.Fatal(err)
+			}
+			if first == nil {
+				first = b.Bytes()
+			}
+			if !bytes.Equal(first, b.Bytes()) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func oneLeader(t *testing.T, s Suite, c *Cluster) {
+	leader := c.Leader(s.Patience)
+	if leader != c.shape[0].NodeID {
+		t.Errorf("the first leader is %s, want the Primary", leader)
+	}
+	c.Eventually(s.Patience, "every node knows the leader and its term", func() bool {
+		for _, r := range c.nodes {
+			v := r.View()
+			if v.Leader != leader || v.State.Leader() != leader || v.Token.IsZero() || v.Waiting != "" {
+				return false
+			}
+		}
+		return true
+	})
+	leads := c.Leads()
+	if got := c.Node(leader).View().State.Token(); got != leads[len(leads)-1].Token {
+		t.Errorf("the state is in term %v, lead was given %v", got, leads[len(leads)-1].Token)
+	}
+	if h := c.Node(leader).Health(); h.Voters != len(c.shape) || h.StoreFault != "" || h.LeaderSince.IsZero() || h.LastCommit.IsZero() {
+		t.Errorf("health of the leader: got %+v", h)
+	}
+	for _, m := range c.Node(leader).View().Members {
+		if m.Suffrage != "voter" || m.Version == "" || m.LastContact.IsZero() {
+			t.Errorf("the leader's view of %s: got %+v", m.NodeID, m)
+		}
+	}
+}
+
+func proposalsReachAll(t *testing.T, s Suite, c *Cluster) {
+	for i, m := range c.shape {
+		c.must(s.Patience, i, m.NodeID)
+	}
+	// A refusal comes back as itself, also over the wire.
+	for _, m := range c.shape {
+		res, err := c.Node(m.NodeID).Propose(t.Context(), state.SetConfig{Expect: 7, Text: []byte("x"), At: time.Now()})
+		if err != nil || !errors.Is(res.Err, state.ErrStale) {
+			t.Errorf("stale settings through %s: got %v, %v, want ErrStale", m.NodeID, res.Err, err)
+		}
+	}
+	for want, m := range c.shape {
+		res, err := c.Node(m.NodeID).Propose(t.Context(), state.SetConfig{Expect: uint64(want), Text: []byte("x"), At: time.Now()})
+		if err != nil || res.Err != nil || res.Version != uint64(want)+1 {
+			t.Errorf("settings through %s: got %+v, %v, want version %d", m.NodeID, res, err, want+1)
+		}
+	}
+	c.Agree(s.Patience)
+	for i := range c.shape {
+		for _, m := range c.shape {
+			if !has(c.Node(m.NodeID), i) {
+				t.Errorf("%s lacks entry %d", m.NodeID, i)
+			}
+		}
+	}
+}
+
+func crashOfAll(t *testing.T, s Suite, c *Cluster) {
+	for i := range 20 {
+		c.must(s.Patience, i, c.shape[0].NodeID)
+	}
+	before := c.Node(c.shape[0].NodeID).View().State.ClusterID()
+	for _, m := range c.shape {
+		c.Crash(m.NodeID)
+	}
+	c.Start()
+	c.Leader(s.Patience)
+	for _, m := range c.shape {
+		c.Eventually(s.Patience, "all entries on "+m.NodeID, func() bool {
+			for i := range 20 {
+				if !has(c.Node(m.NodeID), i) {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	if got := c.Node(c.shape[0].NodeID).View().State.ClusterID(); got != before || got == "" {
+		t.Errorf("cluster id after the crash: got %q, want %q", got, before)
+	}
+}
+
+func leadsAgain(t *testing.T, s Suite, c *Cluster) {
+	leader := c.Leader(s.Patience)
+	for _, m := range c.shape { // nobody else may take over
+		if m.NodeID != leader {
+			c.Crash(m.NodeID)
+		}
+	}
+	if len(c.shape) == 1 {
+		c.Crash(leader)
+	} else {
+		c.Eventually(s.Patience, "the leader steps down", func() bool { return !c.Node(leader).View().Leading })
+		c.Crash(leader)
+	}
+	c.Start()
+	c.Leader(s.Patience)
+	leads := c.Leads()
+	first, last := leads[0], leads[len(leads)-1]
+	if last.Token.Compare(first.Token) <= 0 || last.Token.Epoch != first.Token.Epoch {
+		t.Errorf("the later term is %v, the first was %v", last.Token, first.Token)
+	}
+}
+
+func staleProposal(t *testing.T, s Suite, c *Cluster) {
+	leader := c.Leader(s.Patience)
+	old := c.Leads()[len(c.Leads())-1].Term
+	res, err := old.Propose(t.Context(), entry(0))
+	if err != nil || res.Err != nil {
+		t.Fatalf("propose in the term: %v, %v", err, res.Err)
+	}
+	c.Crash(leader)
+	c.Start(leader)
+	c.Leader(s.Patience)
+	ctx, cancel := context.WithTimeout(context.Background(), s.Patience)
+	defer cancel()
+	if res, err := old.Propose(ctx, entry(1)); !errors.Is(err, cluster.ErrTermOver) && !errors.Is(res.Err, cluster.ErrTermOver) {
+		t.Errorf("propose after the term: got %v, %v, want ErrTermOver", err, res.Err)
+	}
+	c.must(s.Patience, 2, leader)
+	c.Agree(s.Patience)
+	if has(c.Node(leader), 1) {
+		t.Error("the late proposal changed the state")
+	}
+}
+
+func leadReturns(t *testing.T, s Suite, c *Cluster) {
+	leader := c.Leader(s.Patience)
+	c.Work(func(context.Context, string, cluster.Term) error { return errors.New("a fault in the work") })
+	c.Crash(leader)
+	c.Start(leader)
+	before := len(c.Leads())
+	c.Eventually(s.Patience, "lead is called again and again", func() bool { return len(c.Leads()) >= before+3 })
+	c.Work(nil)
+	c.Leader(s.Patience)
+	c.must(s.Patience, 1, leader)
+}
+
+func noLeader(t *testing.T, s Suite, c *Cluster) {
+	if len(c.shape) < 2 {
+		t.Log("a single node always leads")
+		return
+	}
+	for _, m := range c.shape[1:] {
+		c.Crash(m.NodeID)
+	}
+	c.Eventually(s.Patience, "the leader steps down", func() bool { return !c.Node(c.shape[0].NodeID).View().Leading })
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	err := propose(ctx, c.Node(c.shape[0].NodeID), 1)
+	if !errors.Is(err, cluster.ErrNoLeader) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("propose without a leader: got %v, want ErrNoLeader and a deadline", err)
+	}
+}
+
+func tooLarge(t *testing.T, s Suite, c *Cluster) {
+	op := state.Commit{Pipeline: "test"}
+	for i := range 5000 {
+		op.Sent = append(op.Sent, alert.Version{ID: alert.ID{byte(i >> 8), byte(i)}})
+	}
+	for _, m := range c.shape {
+		if _, err := c.Node(m.NodeID).Propose(t.Context(), op); err == nil {
+			t.Errorf("a command above the limit through %s: got no error", m.NodeID)
+		}
+	}
+	if _, err := c.Leads()[0].Term.Propose(t.Context(), op); err == nil {
+		t.Error("a command above the limit in the term: got no error")
+	}
+	c.must(s.Patience, 1, c.shape[0].NodeID)
+}
+
+func stopHandsOver(t *testing.T, s Suite, c *Cluster) {
+	leader := c.Leader(s.Patience)
+	if err := c.Stop(leader); err != nil {
+		t.Errorf("Run after its context ended: got %v, want nil", err)
+	}
+	stopped := time.Now()
+	if len(c.shape) > 2 {
+		next := c.Leader(s.Patience)
+		leads := c.Leads()
+		if took := leads[len(leads)-1].Began.Sub(leads[len(leads)-2].Ended); s.Bubble && took > 100*time.Millisecond {
+			t.Errorf("%s began %v after %s ended, %v after it was gone", next, took, leader, time.Since(stopped))
+		}
+	}
+	c.Start(leader)
+	c.Leader(s.Patience)
+	c.must(s.Patience, 1, leader)
+	c.Agree(s.Patience)
+}
+
+func transfer(t *testing.T, s Suite, c *Cluster) {
+	ctx, cancel := context.WithTimeout(context.Background(), s.Patience)
+	defer cancel()
+	if err := c.Node(c.shape[0].NodeID).Transfer(ctx, "nobody"); err == nil {
+		t.Error("transfer to nobody: got no error")
+	}
+	if len(c.shape) < 2 {
+		if err := c.Node(c.shape[0].NodeID).Transfer(ctx, c.shape[0].NodeID); err != nil {
+			t.Errorf("transfer to the leader itself: %v", err)
+		}
+		return
+	}
+	for i := range 4 { // to and fro, asked of either node
+		to, via := c.shape[(i+1)%2].NodeID, c.shape[i/2].NodeID
+		if err := c.Node(via).Transfer(ctx, to); err != nil {
+			t.Fatalf("transfer to %s, asked of %s: %v", to, via, err)
+		}
+		if got := c.Node(via).View().State.Leader(); got != to {
+			t.Errorf("after the transfer to %s the state's leader is %s", to, got)
+		}
+		c.must(s.Patience, i, via)
+	}
+	for _, m := range c.shape {
+		if m.Role != cluster.Witness {
+			continue
+		}
+		if err := c.Node(c.shape[0].NodeID).Transfer(ctx, m.NodeID); err == nil {
+			t.Error("transfer to the witness: got no error")
+		}
+	}
+}
+
+func cutOffLeader(t *testing.T, s Suite, c *Cluster) {
+	if len(c.shape) < 3 || !c.Isolate(c.Leader(s.Patience)) {
+		t.Log("this takes three nodes and a network that can be cut")
+		return
+	}
+	old := c.leading()
+	next := c.Leader(s.Patience, old)
+	c.must(s.Patience, 1, next)
+	c.Heal(old)
+	c.must(s.Patience, 2, old)
+	c.Agree(s.Patience)
+	leads := c.Leads() // the watch has failed the test if they overlap
+	if fmt.Sprint(leads[len(leads)-1].Node) == old {
+		t.Errorf("%s leads again although nothing asked for it", old)
+	}
+}

@@ -1,0 +1,192 @@
+package raftnode
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"scomconnector/cluster"
+)
+
+// Config is what a node needs to know of itself and of its cluster.
+type Config struct {
+	NodeID         string
+	Role           cluster.Role
+	Members        []cluster.Member // this node among them; any order
+	ClusterAddress string           // HOST:PORT as the others reach this node; empty: as in Members
+	DataDir        string           // created, for its owner only
+	Timing         string           // "lan" (also ""), "fast" or "relaxed"
+	Version        string           // program version, shown to the others
+	// WriteDeadline is how long a write to the store may take before the store is given up; 0 is
+	// DefaultWriteDeadline.
+	WriteDeadline time.Duration
+	// TLS is required unless all members are on this machine or this is the only one.
+	TLS TLS
+	// Listener and Dial replace the network; nil is TCP.
+	Listener net.Listener
+	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Memory, if not nil, is used in place of DataDir.
+	Memory *Memory
+	// BeforeWrite, if not nil, is called before each write to the store, in the write's own time. It
+	// is a fault switch: what it returns is the write's error, and blocking in it is a slow disk.
+	BeforeWrite func(op string) error
+}
+
+// DefaultWriteDeadline is far above the slowest healthy disk, and short enough that a node with a
+// hung one is replaced before people notice.
+const DefaultWriteDeadline = 5 * time.Second
+
+// TLS gives the settings for each handshake anew, so that renewed certificates are picked up. The
+// node adds that the other side's certificate must name its NodeID. The zero value is no TLS.
+type TLS struct {
+	Server func() (*tls.Config, error)
+	Client func() (*tls.Config, error)
+}
+
+func (t TLS) enabled() bool { return t.Server != nil && t.Client != nil }
+
+// timing is one line of the timing table. Invariant: lease <= heartbeat <= election.
+type timing struct {
+	heartbeat, election, lease time.Duration
+	commit                     time.Duration // how soon an idle follower learns what was committed
+}
+
+// timings: measured with a black-holed leader and three voters, a new one leads after a median of
+// 1.2 s (lan) and 0.6 s (fast). relaxed is for virtual machines that are stunned by snapshots.
+var timings = map[string]timing{
+	"lan":     {500 * time.Millisecond, 500 * time.Millisecond, 250 * time.Millisecond, 100 * time.Millisecond},
+	"fast":    {300 * time.Millisecond, 300 * time.Millisecond, 150 * time.Millisecond, 100 * time.Millisecond},
+	"relaxed": {2 * time.Second, 2 * time.Second, time.Second, 200 * time.Millisecond},
+}
+
+func (t timing) forRole(r cluster.Role) timing {
+	if r == cluster.Witness {
+		// A witness that wakes first refuses nobody its vote; one that wakes late makes the others
+		// wait for it, and then wins (measured: 2.8 s and 0 of 12, against 0.9 s and 16 of 16).
+		t.heartbeat /= 2
+		t.lease = min(t.lease, t.heartbeat)
+	}
+	return t
+}
+
+// withDefaults fills in what may be left out and reports every fault at once.
+func (c Config) withDefaults() (Config, error) {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+
+	if c.Timing == "" {
+		c.Timing = "lan"
+	}
+	if _, ok := timings[c.Timing]; !ok {
+		fault("Timing is %q: use lan, fast or relaxed", c.Timing)
+	}
+	if c.WriteDeadline == 0 {
+		c.WriteDeadline = DefaultWriteDeadline
+	}
+	if c.WriteDeadline < 0 {
+		fault("WriteDeadline is %v: it must be positive", c.WriteDeadline)
+	}
+	if c.DataDir == "" && c.Memory == nil {
+		fault("DataDir is empty: name the folder where this node keeps its data")
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{}).DialContext
+	}
+	c.Members = slices.Clone(c.Members)
+	self := slices.IndexFunc(c.Members, func(m cluster.Member) bool { return m.NodeID == c.NodeID })
+	if self < 0 {
+		fault("Members does not list this node, NodeID %q", c.NodeID)
+	} else {
+		if c.ClusterAddress == "" {
+			c.ClusterAddress = c.Members[self].ClusterAddress
+		}
+		if c.Members[self].Role != c.Role {
+			fault("Role is %q, but Members says %q for %q", c.Role, c.Members[self].Role, c.NodeID)
+		}
+	}
+	faults = append(faults, checkMembers(c.Members)...)
+	if len(c.Members) > 1 && !c.TLS.enabled() && c.Listener == nil && !allLoopback(c.Members) {
+		fault("the members are on several machines, and ClusterTls is not set: whoever reaches the cluster port could change the cluster; issue node-to-node certificates and set ClusterTls")
+	}
+	return c, errors.Join(faults...)
+}
+
+func checkMembers(members []cluster.Member) (faults []error) {
+	primaries, ids, addresses := 0, map[string]bool{}, map[string]bool{}
+	for _, m := range members {
+		if m.NodeID == "" || ids[m.NodeID] {
+			faults = append(faults, fmt.Errorf("in Members, NodeID %q is empty or used twice", m.NodeID))
+		}
+		if len(members) > 1 && (m.ClusterAddress == "" || addresses[m.ClusterAddress]) {
+			faults = append(faults, fmt.Errorf("in Members, ClusterAddress %q of %q is empty or used twice", m.ClusterAddress, m.NodeID))
+		}
+		ids[m.NodeID], addresses[m.ClusterAddress] = true, true
+		if m.Role == cluster.Primary {
+			primaries++
+		}
+	}
+	if primaries != 1 {
+		faults = append(faults, fmt.Errorf("in Members, %d have Role Primary: it must be exactly one, since only the Primary may form the cluster", primaries))
+	}
+	return faults
+}
+
+func allLoopback(members []cluster.Member) bool {
+	return !slices.ContainsFunc(members, func(m cluster.Member) bool {
+		host, _, err := net.SplitHostPort(m.ClusterAddress)
+		if err != nil {
+			return true
+		}
+		ip := net.ParseIP(host)
+		return host != "localhost" && (ip == nil || !ip.IsLoopback())
+	})
+}
+
+// membersHash is equal on two nodes whose files name the same members in any order. Url is left out:
+// it is for people, and may be corrected on one node at a time.
+func membersHash(members []cluster.Member) string {
+	lines := make([]string, 0, len(members))
+	for _, m := range members {
+		lines = append(lines, fmt.Sprintf("%q %q %q", m.NodeID, m.Role, m.ClusterAddress))
+	}
+	slices.Sort(lines)
+	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
+	return hex.EncodeToString(sum[:8])
+}
+
+func (c Config) member(nodeID string) (cluster.Member, bool) {
+	i := slices.IndexFunc(c.Members, func(m cluster.Member) bool { return m.NodeID == nodeID })
+	if i < 0 {
+		return cluster.Member{}, false
+	}
+	return c.Members[i], true
+}
+
+// listen opens the cluster port. A host name is where others find this node, perhaps by way of an
+// address that this machine does not have, or has only until tomorrow: so only a literal address
+// and localhost are bound to, any other name listens on all.
+func (c Config) listen(ctx context.Context) (net.Listener, error) {
+	if c.Listener != nil {
+		return c.Listener, nil
+	}
+	host, port, err := net.SplitHostPort(c.ClusterAddress)
+	if err != nil {
+		return nil, fmt.Errorf("ClusterAddress %q: %w", c.ClusterAddress, err)
+	}
+	if host != "localhost" && net.ParseIP(host) == nil {
+		host = ""
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, fmt.Errorf("open the cluster port: %w", err)
+	}
+	return ln, nil
+}

@@ -1,0 +1,30 @@
+// Package raftnode is the cluster backend that needs nothing but the nodes themselves.
+//
+// Open starts a node: it checks the data folder, opens the store, listens, and follows. Run then
+// leads whenever this node is elected. Close ends it. A node that stops as planned ends Run's
+// context first, which hands leadership to another node; Close alone is the end of a process that
+// has no time for that.
+//
+// The pieces, each in its own file: a guarded store (store.go) that checksums what it writes and is
+// given up when a write hangs; a check of the whole data folder before anything in it is opened for
+// writing (verify.go, bolt.go); one port for raft and for our own calls, each connection beginning with
+// a greeting (port.go, wire.go); what is known of the other members (peers.go); how an empty node
+// finds its cluster (form.go) and how the leader takes it in (reconcile.go); leadership and terms
+// (leadership.go, term.go); proposals (propose.go) and handovers (transfer.go).
+//
+// Why it is so:
+//
+//   - Only the Primary ever bootstraps, and a cluster of itself alone. A wiped voter that bootstrapped
+//     itself again elected a lagging node, and a committed close request was gone for good.
+//   - Pipelining is off (MaxRPCsInFlight 1): with it, a follower whose store fails slowly for a while
+//     is never replicated to again, while heartbeats go on.
+//   - A write that hangs past its deadline may still land, so that store is never used again: the
+//     process exits, and its service manager starts it anew.
+//   - A term begins with a committed TermStart, whose token every command of the term carries. raft's
+//     own word that a node leads says neither that it is up to date nor that it still leads.
+//   - raft blocks while nobody reads its notifications. One goroutine only reads them and ends the
+//     term's context; another one runs the term, and never begins one before the last has ended.
+//   - bbolt checks no page but its two meta pages, and panics or faults on a damaged file. So the
+//     file is walked by our own reader first, and a node that finds damage refuses to start and
+//     changes nothing: a wrong copy is worse than none.
+package raftnode

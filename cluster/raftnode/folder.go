@@ -1,0 +1,188 @@
+package raftnode
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	"go.etcd.io/bbolt"
+)
+
+// folder is where a node keeps its data: *disk or *Memory.
+type folder interface {
+	load() (id identity, found bool, err error)
+	save(identity) error
+	marked() (bool, error)
+	unmark() error
+	open() (raft.LogStore, raft.StableStore, raft.SnapshotStore, error)
+	close() error
+}
+
+// disk is a DataDir.
+type disk struct {
+	dir  string
+	log  hclog.Logger
+	lock *os.File
+	bolt *raftboltdb.BoltStore
+}
+
+func (d *disk) identityPath() string { return filepath.Join(d.dir, "identity.json") }
+func (d *disk) markPath() string     { return filepath.Join(d.dir, "bootstrap") }
+func (d *disk) raftPath() string     { return filepath.Join(d.dir, "raft") }
+func (d *disk) boltPath() string     { return filepath.Join(d.dir, "raft", "raft.db") }
+func (d *disk) snapshotPath() string { return filepath.Join(d.dir, "raft", "snapshots") }
+
+// openDisk makes the folder if there is none, and locks it.
+func openDisk(dir string, log hclog.Logger) (*disk, error) {
+	d := &disk{dir: dir, log: log}
+	if err := os.MkdirAll(d.raftPath(), 0o700); err != nil {
+		return nil, d.unusable(err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, d.unusable(err)
+	}
+	// A process that is just ending may still hold it.
+	for end := time.Now().Add(time.Second); ; time.Sleep(50 * time.Millisecond) {
+		held, err := lockFile(f)
+		if err == nil && held {
+			d.lock = f
+			return d, nil
+		}
+		if err != nil || time.Now().After(end) {
+			f.Close()
+			if err != nil {
+				return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
+			}
+			return nil, fmt.Errorf("the data folder %s is in use by another process: is scomconnector already running?", dir)
+		}
+	}
+}
+
+// unusable says what to do about a folder that cannot be written to.
+func (d *disk) unusable(err error) error {
+	switch {
+	case isDiskFull(err):
+		return fmt.Errorf("the disk of the data folder %s is full: free some space and start again; nothing is lost: %w", d.dir, err)
+	case errors.Is(err, fs.ErrPermission), errors.Is(err, errReadOnly):
+		return fmt.Errorf("the data folder %s cannot be written to: give the account that runs scomconnector full access to it: %w", d.dir, err)
+	}
+	return fmt.Errorf("use the data folder %s: %w", d.dir, err)
+}
+
+func (d *disk) load() (identity, bool, error) {
+	data, err := os.ReadFile(d.identityPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return identity{}, false, nil
+	}
+	if err != nil {
+		return identity{}, false, d.unusable(err)
+	}
+	id, err := decodeIdentity(data)
+	if err != nil {
+		return identity{}, false, &damage{d.identityPath(), err}
+	}
+	return id, true, nil
+}
+
+// save replaces the file at once and for good: whoever reads it finds the old one or the new one.
+func (d *disk) save(id identity) error {
+	data, err := id.encode()
+	if err != nil {
+		return err
+	}
+	tmp := d.identityPath() + ".new"
+	if err := writeSynced(tmp, data); err != nil {
+		os.Remove(tmp)
+		return d.unusable(err)
+	}
+	if err := os.Rename(tmp, d.identityPath()); err != nil {
+		return d.unusable(err)
+	}
+	return syncDir(d.dir)
+}
+
+func writeSynced(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+func (d *disk) marked() (bool, error) {
+	_, err := os.Stat(d.markPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (d *disk) unmark() error {
+	if err := os.Remove(d.markPath()); err != nil {
+		return fmt.Errorf("delete the one-time bootstrap mark: %w", err)
+	}
+	return syncDir(d.dir)
+}
+
+// open opens the store for writing. The folder must have been checked.
+func (d *disk) open() (raft.LogStore, raft.StableStore, raft.SnapshotStore, error) {
+	if _, err := os.Stat(d.boltPath()); errors.Is(err, fs.ErrNotExist) {
+		if err := d.create(); err != nil {
+			return nil, nil, nil, d.unusable(err)
+		}
+	}
+	b, err := openBolt(d.boltPath(), false)
+	if err != nil {
+		return nil, nil, nil, d.unusable(err)
+	}
+	snaps, err := raft.NewFileSnapshotStoreWithLogger(d.raftPath(), 2, d.log)
+	if err != nil {
+		b.Close() //nolint:errcheck // nothing was written
+		return nil, nil, nil, d.unusable(err)
+	}
+	d.bolt = b
+	return b, b, snaps, nil
+}
+
+// create makes the store under another name first, so that a kill meanwhile leaves nothing that
+// looks like a damaged one.
+func (d *disk) create() error {
+	tmp := d.boltPath() + ".new"
+	os.Remove(tmp)
+	b, err := openBolt(tmp, false)
+	if err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	if err := b.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, d.boltPath()); err != nil {
+		return err
+	}
+	return syncDir(d.raftPath())
+}
+
+func openBolt(path string, readOnly bool) (*raftboltdb.BoltStore, error) {
+	return raftboltdb.New(raftboltdb.Options{Path: path, BoltOptions: &bbolt.Options{Timeout: time.Second, ReadOnly: readOnly}})
+}
+
+func (d *disk) close() error {
+	var err error
+	if d.bolt != nil {
+		err = d.bolt.Close()
+	}
+	d.lock.Close()
+	return err
+}

@@ -1,0 +1,90 @@
+package raftnode
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scomconnector/cluster/state"
+)
+
+// errNewer: going on without understanding a command would make the copies diverge for ever.
+var errNewer = errors.New("this log was written by a newer scomconnector: upgrade this node")
+
+var errStopped = errors.New("this node has stopped applying")
+
+// fsm feeds the committed commands to the state.
+type fsm struct {
+	state    *state.State
+	fail     func(error)  // told once why nothing more is applied
+	begun    func()       // told of each TermStart; must not block
+	stopped  atomic.Bool  // only Apply and Snapshot touch what follows it in time
+	applied  atomic.Int64 // unix nanoseconds of the last command applied by this process, 0: none
+	lastTerm uint64       // raft's term of the last command; of raft's FSM goroutine
+}
+
+// applied is what Apply answers the proposer.
+type applied struct {
+	term   uint64
+	result state.Result
+	err    error
+}
+
+func (f *fsm) Apply(l *raft.Log) any {
+	if f.stopped.Load() {
+		return applied{err: errStopped}
+	}
+	res, _, err := f.state.Apply(l.Term, l.Index, l.Data)
+	if err != nil {
+		f.stopped.Store(true)
+		if errors.Is(err, state.ErrUnknownCommand) {
+			err = fmt.Errorf("%w: %w", errNewer, err)
+		}
+		f.fail(err)
+		return applied{err: err}
+	}
+	f.applied.Store(time.Now().UnixNano())
+	if l.Term != f.lastTerm {
+		f.lastTerm = l.Term
+		f.begun()
+	}
+	return applied{term: l.Term, result: res}
+}
+
+// Snapshot is refused once a command was not understood: it would make the gap permanent.
+func (f *fsm) Snapshot() (raft.FSMSnapshot, error) {
+	if f.stopped.Load() {
+		return nil, errStopped
+	}
+	return fsmSnapshot{f.state.Snapshot()}, nil
+}
+
+func (f *fsm) Restore(r io.ReadCloser) error {
+	defer r.Close()
+	err := f.state.Restore(r)
+	if errors.Is(err, state.ErrUnknownCommand) {
+		err = fmt.Errorf("%w: %w", errNewer, err)
+		f.stopped.Store(true)
+		f.fail(err)
+	}
+	if err == nil {
+		f.begun()
+	}
+	return err
+}
+
+type fsmSnapshot struct{ *state.Snapshot }
+
+func (s fsmSnapshot) Persist(sink raft.SnapshotSink) error {
+	if _, err := s.WriteTo(sink); err != nil {
+		sink.Cancel() //nolint:errcheck // the write's error is the one to report
+		return err
+	}
+	return sink.Close()
+}
+
+func (s fsmSnapshot) Release() {}

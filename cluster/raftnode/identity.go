@@ -1,0 +1,60 @@
+package raftnode
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"scomconnector/cluster/state"
+)
+
+// identity is what a data folder says about itself.
+type identity struct {
+	NodeID      string
+	Incarnation string // random, made with the folder: tells a wiped node from a restarted one
+	Start       uint64 // +1 at each start of the process: tells a restored copy from the original
+	// ClusterID and Epoch are kept here as well as in the state, since a restarted node must refuse
+	// a foreign cluster before it has replayed its log. ClusterID is set before the node's first
+	// contact with raft and never changes.
+	ClusterID string
+	Epoch     state.Epoch
+}
+
+func newIdentity(nodeID string) identity { return identity{NodeID: nodeID, Incarnation: randomID()} }
+
+func randomID() string {
+	var b [16]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return hex.EncodeToString(b[:])
+}
+
+type identityFile struct {
+	Identity json.RawMessage
+	Sum      uint32 // of Identity's bytes
+}
+
+func (id identity) encode() ([]byte, error) {
+	body, err := json.Marshal(id)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(identityFile{body, crc32.Checksum(body, castagnoli)})
+}
+
+func decodeIdentity(data []byte) (identity, error) {
+	var f identityFile
+	if err := json.Unmarshal(data, &f); err != nil {
+		return identity{}, fmt.Errorf("it cannot be read: %w", err)
+	}
+	if crc32.Checksum(f.Identity, castagnoli) != f.Sum {
+		return identity{}, errors.New("its checksum is wrong")
+	}
+	var id identity
+	if err := json.Unmarshal(f.Identity, &id); err != nil {
+		return identity{}, fmt.Errorf("it cannot be read: %w", err)
+	}
+	return id, nil
+}

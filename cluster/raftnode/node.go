@@ -1,0 +1,333 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+)
+
+// Node is this node's part of the cluster. It implements cluster.Coordinator.
+type Node struct {
+	cfg    Config
+	timing timing
+	log    hclog.Logger
+	folder folder
+	store  *store
+	snaps  raft.SnapshotStore
+	fsm    *fsm
+	port   *port
+	peers  map[string]*peer // all members but this one; never changed
+
+	led     leadership
+	term    atomic.Pointer[term]     // the term that serves proposals; nil between terms
+	inst    atomic.Pointer[instance] // nil until this node belongs to a cluster
+	leaving atomic.Bool              // about to stop: would rather not lead
+	members string                   // hash of Members
+
+	mu       sync.Mutex    // guards what follows
+	ran      chan struct{} // closed when Run has returned; nil before it was called
+	identity identity
+	waiting  string // what an empty node waits for
+	alarm    string // a fault that only a person can mend
+
+	failure  error         // set before failed is closed
+	failOnce sync.Once     // guards the two
+	failed   chan struct{} // closed when the node cannot go on
+	begun    chan struct{} // one slot: a term began, or a snapshot came
+	joined   chan joinOrder
+	stop     context.CancelFunc // ends every goroutine of the node
+	stopped  chan struct{}      // closed when stop was called
+	wg       sync.WaitGroup     // every goroutine but Run's
+	closing  sync.Once
+}
+
+var _ cluster.Coordinator = (*Node)(nil)
+
+// errClosed is what Run returns after Close.
+var errClosed = errors.New("the node was closed")
+
+// Open starts a node as a follower. It fails, having changed nothing, if the settings are wrong or
+// the data folder is damaged, in use or not writable; the error says what to do. Metrics are
+// registered with reg.
+func Open(cfg Config, log hclog.Logger, reg prometheus.Registerer) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n := newNode(cfg, log, cancel)
+	if err := n.open(ctx, reg); err != nil {
+		cancel()
+		n.Close() //nolint:errcheck // the first error is the one to report
+		return nil, err
+	}
+	n.start(ctx)
+	return n, nil
+}
+
+func newNode(cfg Config, log hclog.Logger, stop context.CancelFunc) *Node {
+	n := &Node{
+		cfg:     cfg,
+		members: membersHash(cfg.Members),
+		timing:  timings[cfg.Timing].forRole(cfg.Role),
+		log:     log,
+		peers:   map[string]*peer{},
+		led:     leadership{changed: make(chan struct{}, 1)},
+		failed:  make(chan struct{}),
+		begun:   make(chan struct{}, 1),
+		joined:  make(chan joinOrder),
+		stop:    stop,
+		stopped: make(chan struct{}),
+	}
+	n.fsm = &fsm{state: state.New(), fail: n.fail, begun: func() { signal(n.begun) }}
+	for _, m := range cfg.Members {
+		if m.NodeID != cfg.NodeID {
+			n.peers[m.NodeID] = newPeer(m, log)
+		}
+	}
+	n.port = &port{dial: cfg.Dial, tls: cfg.TLS, greet: n.greeting, judge: n.judge, take: n.take, conns: map[*trackedConn]struct{}{}}
+	return n
+}
+
+// open does what can fail, in an order that changes nothing before all was checked.
+func (n *Node) open(ctx context.Context, reg prometheus.Registerer) error {
+	id, err := n.openFolder()
+	if err != nil {
+		return err
+	}
+	// Nobody calls the only member of a cluster: it needs no open port.
+	if len(n.peers) > 0 || n.cfg.Listener != nil {
+		if n.port.ln, err = n.cfg.listen(ctx); err != nil {
+			return err
+		}
+	}
+	if err := n.openStore(reg); err != nil {
+		return err
+	}
+	// The identity is saved after the store was made: an identity without a store is a loss.
+	id.Start++
+	if err := n.folder.save(id); err != nil {
+		return err
+	}
+	n.identity = id
+	empty, err := n.storeEmpty()
+	if err != nil || empty {
+		return err
+	}
+	if err := n.dropMark(); err != nil {
+		return err
+	}
+	return n.startRaft()
+}
+
+func (n *Node) openFolder() (identity, error) {
+	if n.cfg.Memory != nil {
+		n.folder = n.cfg.Memory
+	} else {
+		d, err := openDisk(n.cfg.DataDir, newRaftLog(n.log.Named("raft")))
+		if err != nil {
+			return identity{}, err
+		}
+		n.folder = d
+		if err := d.verify(); err != nil {
+			return identity{}, explain(err, n.cfg.DataDir, len(n.cfg.Members))
+		}
+	}
+	id, found, err := n.folder.load()
+	if err != nil {
+		return id, err
+	}
+	if !found {
+		return newIdentity(n.cfg.NodeID), nil
+	}
+	if id.NodeID != n.cfg.NodeID {
+		return id, fmt.Errorf("the data folder %s belongs to node %q, not to %q: correct NodeID or DataDir", n.cfg.DataDir, id.NodeID, n.cfg.NodeID)
+	}
+	return id, nil
+}
+
+func (n *Node) openStore(reg prometheus.Registerer) error {
+	hist := prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "scomconnector_store_write_duration_seconds",
+		Help:    "Time that writes to the replicated log's store took, in seconds.",
+		Buckets: prometheus.ExponentialBuckets(0.0001, 2.5, 13), // 0.1 ms to 6 s, past the deadline
+	})
+	if err := reg.Register(hist); err != nil {
+		return fmt.Errorf("register the store's metrics: %w", err)
+	}
+	logs, stable, snaps, err := n.folder.open()
+	if err != nil {
+		return err
+	}
+	n.store = &store{
+		logs: logs, stable: stable, deadline: n.cfg.WriteDeadline, before: n.cfg.BeforeWrite,
+		onFault: n.fail, observe: hist, written: make(chan struct{}, 1),
+	}
+	n.snaps = sealedSnapshots{snaps, n.store}
+	return nil
+}
+
+// storeEmpty reports whether the store holds no configuration of a cluster.
+func (n *Node) storeEmpty() (bool, error) {
+	last, err := n.store.LastIndex()
+	if err != nil || last > 0 {
+		return false, err
+	}
+	list, err := n.snaps.List()
+	return len(list) == 0, err
+}
+
+// start starts the goroutines that live as long as the node.
+func (n *Node) start(ctx context.Context) {
+	if n.port.ln != nil {
+		n.port.serve(ctx)
+	}
+	for _, p := range n.peers {
+		n.wg.Go(func() { n.watch(ctx, p) })
+	}
+	n.wg.Go(func() { n.keepHouse(ctx) })
+	n.wg.Go(func() { n.form(ctx) })
+}
+
+// fail ends Run with err; the first one counts. The term, if any, ends at once.
+func (n *Node) fail(err error) {
+	n.failOnce.Do(func() {
+		n.log.Error("this node cannot go on", "error", err)
+		n.failure = err
+		close(n.failed)
+	})
+	n.led.end()
+}
+
+// Close ends the node at once, handing nothing over, and waits for all that it started. Cancel Run's
+// context and wait for it first, to stop in an orderly way.
+func (n *Node) Close() error {
+	var err error
+	n.closing.Do(func() {
+		n.leaving.Store(true)
+		n.stop()
+		close(n.stopped)
+		n.led.end()
+		n.port.close()
+		n.wg.Wait() // one of them may be starting raft
+		err = n.stopRaft()
+		n.mu.Lock()
+		ran := n.ran
+		n.mu.Unlock()
+		if ran != nil {
+			<-ran
+		}
+		err = errors.Join(err, n.closeFolder())
+	})
+	return err
+}
+
+// closeFolder waits for a write that hangs no longer than for raft: the lock ends with the process.
+func (n *Node) closeFolder() error {
+	if n.folder == nil {
+		return nil
+	}
+	done := make(chan error, 1)
+	go func() { done <- n.folder.close() }()
+	timer := time.NewTimer(shutdownTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-timer.C:
+		return errors.New("the data folder was not closed: a write to it hangs")
+	}
+}
+
+// keepHouse does what must not be done in raft's own goroutines: it remembers cluster and epoch in
+// the identity, and takes a snapshot when the log has grown by snapshotBytes.
+func (n *Node) keepHouse(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-n.begun:
+			if err := n.remember(); err != nil {
+				n.fail(err)
+				return
+			}
+		case <-n.store.written:
+			inst := n.inst.Load()
+			if inst == nil {
+				continue
+			}
+			err := n.settle(ctx, inst.raft.Snapshot())
+			if err != nil && !errors.Is(err, raft.ErrNothingNewToSnapshot) && ctx.Err() == nil {
+				n.log.Debug("no snapshot was taken", "error", err) // tried again with the next write
+			}
+		}
+	}
+}
+
+// remember keeps cluster id and epoch where a restarted node finds them before it replays its log.
+func (n *Node) remember() error {
+	cluster, epoch := n.fsm.state.ClusterID(), n.fsm.state.Token().Epoch
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id := n.identity
+	if cluster != "" && id.ClusterID != "" && cluster != id.ClusterID {
+		return fmt.Errorf("the data folder is of cluster %s, but its log is of cluster %s: parts of two folders were mixed", id.ClusterID, cluster)
+	}
+	if cluster != "" {
+		id.ClusterID = cluster
+	}
+	if epoch != (state.Epoch{}) {
+		id.Epoch = epoch
+	}
+	if id == n.identity {
+		return nil
+	}
+	if err := n.folder.save(id); err != nil {
+		return err
+	}
+	n.identity = id
+	return nil
+}
+
+func (n *Node) ident() identity {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.identity
+}
+
+// settle waits for a future of raft's, which has no context of its own and, once the store was given
+// up, perhaps no end.
+func (n *Node) settle(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }() // ends with raft at the latest
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-n.failed:
+		return n.failure
+	case <-n.stopped:
+		return errClosed
+	}
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// since is for people: a duration without its noise.
+func since(t time.Time) time.Duration { return time.Since(t).Round(time.Millisecond) }

@@ -1,0 +1,209 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"scomconnector/cluster"
+)
+
+const (
+	// statusEvery is how often a member is asked how it is. Three times a second makes a new member
+	// a voter within two seconds, and costs next to nothing.
+	statusEvery   = 300 * time.Millisecond
+	statusTimeout = time.Second
+	// freshFor is how long an answer counts as contact.
+	freshFor = 1500 * time.Millisecond
+)
+
+// peer is what this node knows of another member.
+type peer struct {
+	cluster.Member
+	log hclog.Logger
+
+	mu      sync.Mutex // guards all below
+	last    greeting
+	seen    time.Time // of last; zero: never in this process's lifetime
+	tried   bool      // one attempt has ended, however
+	fault   string    // of the newest attempt; empty: it worked
+	said    string    // the fault that was logged last
+	saidAt  time.Time
+	doubted time.Time     // when raft last failed to reach it
+	changed chan struct{} // closed and replaced at each news
+}
+
+// known is a copy of it.
+type known struct {
+	greeting
+	seen  time.Time
+	tried bool
+	fault string
+}
+
+func (k known) fresh() bool { return !k.seen.IsZero() && time.Since(k.seen) < freshFor }
+
+func newPeer(m cluster.Member, log hclog.Logger) *peer {
+	return &peer{Member: m, log: log.With("member", m.NodeID), changed: make(chan struct{})}
+}
+
+func (p *peer) now() known {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return known{p.last, p.seen, p.tried, p.fault}
+}
+
+// note records an answer. Only the change from away to there is worth a line.
+func (p *peer) note(g greeting) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seen.IsZero() || p.fault != "" {
+		p.log.Info("member is in contact", "version", g.Version, "empty", g.Empty)
+	}
+	if p.last.Incarnation == g.Incarnation && g.Start < p.last.Start {
+		p.log.Error("member was restored from an older copy of its data folder: stop it, move that folder away and start it again", "start", g.Start, "before", p.last.Start)
+	}
+	p.last, p.seen, p.tried, p.fault = g, time.Now(), true, ""
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func (p *peer) fail(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// Ports make each text new; what lies beneath says whether it is another fault.
+	if what := deepest(err).Error(); p.fault == "" || what != p.said && time.Since(p.saidAt) > repeatAfter {
+		p.log.Warn("member is out of contact", "error", err)
+		p.said, p.saidAt = what, time.Now()
+	}
+	p.tried, p.fault = true, err.Error()
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+func deepest(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// doubt has await wait for the next answer.
+func (p *peer) doubt() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doubted = time.Now()
+}
+
+// await returns once the member has said that it takes raft connections, after any doubt.
+func (p *peer) await(done <-chan struct{}) {
+	for {
+		p.mu.Lock()
+		ok, changed := p.fault == "" && p.last.Ready && p.seen.After(p.doubted), p.changed
+		p.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-done:
+			return
+		}
+	}
+}
+
+// watch asks the member for its status until ctx ends, over one connection while it lasts.
+func (n *Node) watch(ctx context.Context, p *peer) {
+	for ctx.Err() == nil {
+		err := n.watchOnce(ctx, p)
+		if ctx.Err() == nil {
+			p.fail(err)
+		}
+		pause(ctx, statusEvery)
+	}
+}
+
+func (n *Node) watchOnce(ctx context.Context, p *peer) error {
+	conn, theirs, err := n.port.call(ctx, kindCall, p.Member)
+	if theirs.NodeID != "" {
+		n.meet(theirs)
+	}
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	for {
+		if !pause(ctx, statusEvery) {
+			return ctx.Err()
+		}
+		r, err := exchange(ctx, conn, request{Op: opStatus}, statusTimeout)
+		if err != nil {
+			return err
+		}
+		n.meet(r.Greeting)
+	}
+}
+
+// exchange sends one request and reads its answer.
+func exchange(ctx context.Context, conn net.Conn, r request, timeout time.Duration) (response, error) {
+	conn.SetDeadline(time.Now().Add(timeout))                                    //nolint:errcheck // a connection that is gone fails at the next write
+	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // as above
+	defer stop()
+	if err := writeFrame(conn, nil, r); err != nil {
+		return response{}, err
+	}
+	var resp response
+	err := readFrame(conn, &resp)
+	return resp, err
+}
+
+// errNotSent: the request has not left this node, so it has had no effect.
+var errNotSent = errors.New("the request was not sent")
+
+// ask sends one request over a connection of its own: a pooled one may have died unnoticed, and a
+// proposal sent into it has an unknown outcome for no need.
+func (n *Node) ask(ctx context.Context, m cluster.Member, r request) (response, error) {
+	conn, theirs, err := n.port.call(ctx, kindCall, m)
+	if theirs.NodeID != "" {
+		n.meet(theirs)
+	}
+	if err != nil {
+		return response{}, errors.Join(errNotSent, err)
+	}
+	defer conn.Close()
+	if theirs.ClusterID != "" && n.foreign(theirs) {
+		return response{}, errors.Join(errNotSent, errForeign)
+	}
+	timeout := maxCall
+	if end, ok := ctx.Deadline(); ok {
+		timeout = min(timeout, time.Until(end))
+	}
+	r.Timeout = timeout
+	resp, err := exchange(ctx, conn, r, timeout)
+	if resp.Greeting.NodeID != "" {
+		n.meet(resp.Greeting)
+	}
+	return resp, err
+}
+
+// maxCall bounds a call whose caller gives no deadline.
+const maxCall = 30 * time.Second
+
+// pause waits; false: ctx has ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,118 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+)
+
+const (
+	// retryPropose is the pause before a proposal that found no leader is tried again.
+	retryPropose = 20 * time.Millisecond
+	// enqueueTimeout bounds how long raft's loop may be busy, before ctx is looked at again.
+	enqueueTimeout = 500 * time.Millisecond
+)
+
+// Propose has op committed, from any node; see cluster.Coordinator.
+func (n *Node) Propose(ctx context.Context, op state.Op) (state.Result, error) {
+	// Encoded without a token, to be stamped by the leader at append.
+	data, err := state.Encode(state.Command{Op: op})
+	if err != nil {
+		return state.Result{}, fmt.Errorf("propose: %w", err)
+	}
+	for {
+		res, err := n.tryPropose(ctx, op, data)
+		if !errors.Is(err, cluster.ErrTermOver) && !errors.Is(res.Err, cluster.ErrTermOver) {
+			return res, err
+		}
+		select {
+		case <-n.failed:
+			return state.Result{}, fmt.Errorf("%w: %w", cluster.ErrNoLeader, n.failure)
+		case <-n.stopped:
+			return state.Result{}, fmt.Errorf("%w: %w", cluster.ErrNoLeader, errClosed)
+		default:
+		}
+		if !pause(ctx, retryPropose) {
+			return state.Result{}, fmt.Errorf("%w: %w", cluster.ErrNoLeader, ctx.Err())
+		}
+	}
+}
+
+// tryPropose tries once, here or at the leader. ErrTermOver, as error or as refusal, says that the
+// command changed nothing and may be tried again.
+func (n *Node) tryPropose(ctx context.Context, op state.Op, data []byte) (state.Result, error) {
+	if t := n.term.Load(); t != nil {
+		return t.propose(ctx, op)
+	}
+	leader, ok := n.leader()
+	if !ok || leader.NodeID == n.cfg.NodeID {
+		return state.Result{}, cluster.ErrTermOver
+	}
+	resp, err := n.ask(ctx, leader, request{Op: opPropose, Command: data})
+	switch {
+	case errors.Is(err, errNotSent), resp.Fault == faultNotLeader:
+		return state.Result{}, cluster.ErrTermOver
+	case err != nil:
+		return state.Result{}, fmt.Errorf("%w: forward to %s: %w", cluster.ErrUnknownOutcome, leader.NodeID, err)
+	case resp.Fault == faultUnknown:
+		return state.Result{}, fmt.Errorf("%w: %s cannot tell", cluster.ErrUnknownOutcome, leader.NodeID)
+	case resp.Fault != "":
+		return state.Result{}, fmt.Errorf("forward to %s: %s", leader.NodeID, resp.Fault)
+	}
+	return state.Result{Err: refusalFromWire(resp.Refused), Version: resp.Version}, nil
+}
+
+// leader is the member that raft takes for the leader.
+func (n *Node) leader() (cluster.Member, bool) {
+	i := n.inst.Load()
+	if i == nil {
+		return cluster.Member{}, false
+	}
+	address, id := i.raft.LeaderWithID()
+	if id == "" {
+		return cluster.Member{}, false
+	}
+	if m, ok := n.cfg.member(string(id)); ok {
+		return m, true
+	}
+	return cluster.Member{NodeID: string(id), ClusterAddress: string(address)}, true
+}
+
+// propose has op committed under this term's token.
+func (t *term) propose(ctx context.Context, op state.Op) (state.Result, error) {
+	data, err := state.Encode(state.Command{Token: t.token, Op: op})
+	if err != nil {
+		return state.Result{}, fmt.Errorf("propose: %w", err)
+	}
+	for {
+		if t.ctx.Err() != nil {
+			return state.Result{}, cluster.ErrTermOver
+		}
+		if ctx.Err() != nil {
+			return state.Result{}, fmt.Errorf("propose: %w", ctx.Err())
+		}
+		f := t.inst.raft.Apply(data, enqueueTimeout)
+		err := t.node.settle(ctx, f)
+		switch {
+		case err == nil:
+			a := f.Response().(applied)
+			if a.err != nil {
+				return state.Result{}, fmt.Errorf("%w: %w", cluster.ErrUnknownOutcome, a.err)
+			}
+			return a.result, nil
+		case errors.Is(err, raft.ErrNotLeader):
+			return state.Result{}, cluster.ErrTermOver
+		case errors.Is(err, raft.ErrEnqueueTimeout), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+			// It was not appended: the loop was busy, or a handover is under way that may still fail.
+			pause(ctx, retryPropose)
+		default:
+			return state.Result{}, fmt.Errorf("%w: %w", cluster.ErrUnknownOutcome, err)
+		}
+	}
+}

@@ -1,0 +1,294 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+)
+
+const (
+	// retryTerm is the pause before a TermStart that was refused for the moment is tried again.
+	retryTerm = 50 * time.Millisecond
+	// leadAgain is the pause after lead has returned by itself, before it is called again, and before
+	// leadership is given away by a lead that was as short: a fault that ends it at once on every node
+	// must not have them throw the leadership at each other.
+	leadAgain = 2 * time.Second
+	// slowLead is how long lead may go on after its context has ended before the log says so.
+	slowLead = 10 * time.Second
+	// handoverTimeout bounds a handover with all its steps.
+	handoverTimeout = 5 * time.Second
+)
+
+// term is one uninterrupted leadership of this node.
+type term struct {
+	node  *Node
+	inst  *instance
+	ctx   context.Context // ends with the leadership; a term is nothing but that span of time
+	token state.Token
+	since time.Time
+	// orders asks the term's own goroutine to hand over: it alone starts and stops lead.
+	orders  chan order
+	leading atomic.Bool // lead runs
+}
+
+type order struct {
+	ctx    context.Context // of the caller
+	target string
+	reply  chan error // one slot
+}
+
+// Run leads whenever this node is elected; see cluster.Coordinator. It is called once.
+func (n *Node) Run(ctx context.Context, lead func(context.Context, cluster.Term) error) error {
+	n.mu.Lock()
+	if n.ran != nil {
+		panic("raftnode: Run was called twice")
+	}
+	ran := make(chan struct{})
+	n.ran = ran
+	n.mu.Unlock()
+	defer close(ran)
+	for {
+		select {
+		case <-ctx.Done():
+			return n.failedNow()
+		case <-n.failed:
+			return n.failure
+		case <-n.stopped:
+			return errClosed
+		case <-n.led.changed:
+		}
+		if tctx, inst := n.led.now(); tctx != nil {
+			n.serveTerm(ctx, tctx, inst, lead)
+		}
+	}
+}
+
+func (n *Node) failedNow() error {
+	select {
+	case <-n.failed:
+		return n.failure
+	default:
+		return nil
+	}
+}
+
+// serveTerm returns once the term is over, or Run's context has ended and leadership was given away
+// if that was possible; lead has returned then.
+func (n *Node) serveTerm(ctx, tctx context.Context, inst *instance, lead func(context.Context, cluster.Term) error) {
+	t, err := n.beginTerm(ctx, tctx, inst)
+	if err != nil {
+		n.termLost(ctx, tctx, err)
+		return
+	}
+	n.log.Info("this node leads", "term", t.token.String())
+	n.term.Store(t)
+	over, cancel := context.WithCancel(tctx)
+	done := make(chan struct{}, 2)
+	go func() { n.reconcile(over, t); done <- struct{}{} }()
+	go func() { n.watchCommits(over, t); done <- struct{}{} }()
+	if n.cfg.Role == cluster.Witness {
+		lead = n.leadReluctantly
+	}
+	n.runLead(ctx, t, lead)
+	n.term.Store(nil)
+	cancel()
+	<-done
+	<-done
+	n.log.Info("this node leads no more", "term", t.token.String(), "after", since(t.since))
+}
+
+// termLost waits for raft's word that leadership was lost, which may come after the error that says so
+// in fewer words. A leadership that stays without a term would never end: then the process must.
+func (n *Node) termLost(ctx, tctx context.Context, err error) {
+	n.log.Debug("a term did not begin", "error", err)
+	timer := time.NewTimer(2 * n.cfg.WriteDeadline)
+	defer timer.Stop()
+	select {
+	case <-tctx.Done():
+	case <-ctx.Done():
+	case <-timer.C:
+		n.fail(fmt.Errorf("begin a term: %w", err))
+	}
+}
+
+// beginTerm commits the TermStart. raft's leadership alone says neither that this node has applied
+// all that was committed, nor which term that is: the barrier and the committed entry do.
+func (n *Node) beginTerm(ctx, tctx context.Context, inst *instance) (*term, error) {
+	both, cancel := context.WithCancel(tctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	before := n.fsm.state.Leader()
+	for {
+		err := n.settle(both, inst.raft.Barrier(time.Second))
+		if err == nil {
+			var t *term
+			if t, err = n.startTerm(both, tctx, inst, before); err == nil {
+				return t, nil
+			}
+		}
+		if !errors.Is(err, raft.ErrEnqueueTimeout) && !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
+			return nil, err
+		}
+		if !pause(both, retryTerm) {
+			return nil, both.Err()
+		}
+	}
+}
+
+func (n *Node) startTerm(ctx, tctx context.Context, inst *instance, before string) (*term, error) {
+	token := state.Token{Epoch: n.fsm.state.Token().Epoch, Term: inst.raft.CurrentTerm()}
+	if token.Epoch == (state.Epoch{}) {
+		token.Epoch = state.Epoch{Number: 1, Node: n.cfg.NodeID}
+	}
+	now := time.Now().UTC()
+	start := state.TermStart{Node: n.cfg.NodeID, ClusterID: n.ident().ClusterID, Reason: n.reason(before), At: now}
+	data, err := state.Encode(state.Command{Token: token, Op: start})
+	if err != nil {
+		return nil, err
+	}
+	f := inst.raft.Apply(data, time.Second)
+	if err := n.settle(ctx, f); err != nil {
+		return nil, err
+	}
+	a := f.Response().(applied)
+	if a.err != nil {
+		return nil, a.err
+	}
+	if a.result.Err != nil {
+		return nil, fmt.Errorf("the start of term %s was refused: %w", token, a.result.Err)
+	}
+	return &term{node: n, inst: inst, ctx: tctx, token: token, since: now, orders: make(chan order)}, nil
+}
+
+// reason says for people why the leader changed.
+func (n *Node) reason(before string) string {
+	p := n.peers[before]
+	switch {
+	case before == "":
+		return "the cluster was formed"
+	case before == n.cfg.NodeID:
+		return n.cfg.NodeID + " was elected again"
+	case p != nil && p.now().fresh() && p.now().fault == "":
+		return before + " handed over or was restarted"
+	}
+	return before + " was lost"
+}
+
+// runLead calls lead, again and again while the term lasts, and carries out handovers in between.
+func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, cluster.Term) error) {
+	for t.ctx.Err() == nil {
+		lctx, cancel := context.WithCancel(t.ctx)
+		returned, began := make(chan error, 1), time.Now()
+		t.leading.Store(n.cfg.Role != cluster.Witness)
+		go func() { returned <- lead(lctx, cluster.Term{Token: t.token, Propose: t.propose}) }()
+		var o *order
+		var early bool
+		var err error
+		select {
+		case <-t.ctx.Done():
+		case <-ctx.Done():
+		case got := <-t.orders:
+			o = &got
+		case err = <-returned:
+			early = true
+		}
+		// What asks "do you lead?" hears no before lead has been told to stop.
+		t.leading.Store(false)
+		cancel()
+		if !early {
+			n.awaitLead(returned)
+		}
+		switch {
+		case t.ctx.Err() != nil:
+			o.answer(cluster.ErrTermOver)
+			return
+		case ctx.Err() != nil:
+			o.answer(cluster.ErrTermOver)
+			n.leaveOffice(t)
+			return
+		case o != nil:
+			o.answer(n.handOver(o.ctx, t, o.target))
+		case early:
+			n.leadEnded(ctx, t, err, time.Since(began))
+		}
+	}
+}
+
+func (o *order) answer(err error) {
+	if o != nil {
+		o.reply <- err
+	}
+}
+
+// awaitLead waits for lead however long it takes: a second one beside it would break the one promise
+// that a term makes.
+func (n *Node) awaitLead(returned <-chan error) {
+	warn := time.AfterFunc(slowLead, func() {
+		n.log.Error("the work of the last term does not end; no new term begins before it has", "since", slowLead)
+	})
+	defer warn.Stop()
+	if err := <-returned; err != nil {
+		n.log.Debug("the work of the term has ended", "error", err)
+	}
+}
+
+// leadEnded deals with a lead that returned although this node still leads: another one takes over if
+// one can, else this node goes on after a pause.
+func (n *Node) leadEnded(ctx context.Context, t *term, err error, ran time.Duration) {
+	n.log.Debug("the work of this term ended early", "error", err)
+	wait, cancel := context.WithCancel(t.ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	if ran < leadAgain && n.cfg.Role != cluster.Witness && !pause(wait, leadAgain) {
+		return
+	}
+	target, why := n.heir(t)
+	if target == "" && n.cfg.Role != cluster.Witness {
+		n.log.Warn("the work of this term ended early and no other node can take over: starting it again", "error", err, "reason", why)
+	}
+	if target == "" {
+		return
+	}
+	if err := n.handOver(wait, t, target); err != nil && t.ctx.Err() == nil {
+		n.log.Warn("the work of this term ended early, and the handover did not succeed", "to", target, "error", err)
+		pause(wait, leadAgain)
+	}
+}
+
+// leaveOffice gives leadership away before this node stops.
+func (n *Node) leaveOffice(t *term) {
+	n.leaving.Store(true)
+	target, why := n.heir(t)
+	if target == "" {
+		if len(n.peers) > 0 {
+			n.log.Warn("stopping without a handover", "reason", why)
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
+	defer cancel()
+	if err := n.handOver(ctx, t, target); err != nil {
+		n.log.Warn("stopping without a handover", "to", target, "error", err)
+	}
+}
+
+// leadReluctantly is a witness's lead: it works on nothing, and returns when another can take over.
+func (n *Node) leadReluctantly(ctx context.Context, lt cluster.Term) error {
+	for {
+		if t := n.term.Load(); t != nil {
+			if target, _ := n.heir(t); target != "" {
+				return nil
+			}
+		}
+		if !pause(ctx, retryTerm) {
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package raftnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/raft"
+
+	"scomconnector/cluster"
+)
+
+// caughtUp is how many entries a member may be behind and still be sent all it lacks at once.
+const caughtUp = 64
+
+// heir names the member to hand over to: a voter in contact that is caught up, no witness, the
+// Primary rather than another. Without one it says why.
+func (n *Node) heir(t *term) (nodeID, why string) {
+	why = "there is no other member"
+	for _, m := range n.cfg.Members {
+		if m.NodeID == n.cfg.NodeID {
+			continue
+		}
+		if err := n.fit(t, m.NodeID); err != nil {
+			why = err.Error()
+			continue
+		}
+		if nodeID == "" || m.Role == cluster.Primary {
+			nodeID = m.NodeID
+		}
+	}
+	return nodeID, why
+}
+
+// fit says why the member may not be handed leadership. raft itself would try with any, and a
+// transfer to one that lags, or has no vote, can leave the leader refusing all proposals for ever.
+func (n *Node) fit(t *term, nodeID string) error {
+	m, ok := n.cfg.member(nodeID)
+	p := n.peers[nodeID]
+	switch {
+	case !ok:
+		return fmt.Errorf("%s is no member: correct the name", nodeID)
+	case p == nil:
+		return fmt.Errorf("%s is this node", nodeID)
+	case m.Role == cluster.Witness:
+		return fmt.Errorf("%s is a witness, which never leads", nodeID)
+	case suffrage(n.servers(), nodeID) != "voter":
+		return fmt.Errorf("%s has no vote yet: wait until it has caught up", nodeID)
+	}
+	k := p.now()
+	if !k.fresh() || k.fault != "" {
+		return fmt.Errorf("%s is out of contact: start it, or mend the network", nodeID)
+	}
+	if applied := t.inst.raft.AppliedIndex(); k.Applied+caughtUp < applied {
+		return fmt.Errorf("%s has applied entry %d of %d: wait until it has caught up", nodeID, k.Applied, applied)
+	}
+	return nil
+}
+
+// handOver makes target the leader. lead has returned. On success the term is over.
+func (n *Node) handOver(ctx context.Context, t *term, target string) error {
+	ctx, cancel := context.WithTimeout(ctx, handoverTimeout)
+	defer cancel()
+	if err := n.fit(t, target); err != nil {
+		return err
+	}
+	m, _ := n.cfg.member(target)
+	// What is known of it may be a second old. The last few entries are sent by raft itself.
+	if _, err := n.ask(ctx, m, request{Op: opStatus}); err != nil {
+		return fmt.Errorf("hand over to %s: %w", target, err)
+	}
+	if err := n.fit(t, target); err != nil {
+		return err
+	}
+	f := t.inst.raft.LeadershipTransferToServer(raft.ServerID(target), raft.ServerAddress(m.ClusterAddress))
+	if err := n.settle(ctx, f); err != nil {
+		return fmt.Errorf("hand over to %s: %w", target, err)
+	}
+	// raft's answer means that this node has left office, not yet that it was told so.
+	select {
+	case <-t.ctx.Done():
+	case <-ctx.Done():
+		return fmt.Errorf("hand over to %s: %w", target, ctx.Err())
+	}
+	n.log.Info("leadership was handed over", "to", target)
+	return nil
+}
+
+// Transfer hands leadership to the named node, from any node; see cluster.Coordinator.
+func (n *Node) Transfer(ctx context.Context, nodeID string) error {
+	if _, ok := n.cfg.member(nodeID); !ok {
+		return fmt.Errorf("%s is no member: correct the name", nodeID)
+	}
+	for {
+		if n.leads(nodeID) {
+			return nil
+		}
+		before := n.fsm.state.Token()
+		err := n.orderTransfer(ctx, nodeID)
+		if err == nil {
+			return n.awaitTerm(ctx, nodeID, before.Term)
+		}
+		if !errors.Is(err, errNoTerm) {
+			return err
+		}
+		if !pause(ctx, retryPropose) {
+			return fmt.Errorf("%w: %w", cluster.ErrNoLeader, ctx.Err())
+		}
+	}
+}
+
+// errNoTerm: the node that was asked has no term that it could hand over.
+var errNoTerm = errors.New("no term to hand over")
+
+// orderTransfer has the leader hand over, here or elsewhere.
+func (n *Node) orderTransfer(ctx context.Context, nodeID string) error {
+	if t := n.term.Load(); t != nil {
+		return t.transfer(ctx, nodeID)
+	}
+	leader, ok := n.leader()
+	if !ok || leader.NodeID == n.cfg.NodeID {
+		return errNoTerm
+	}
+	resp, err := n.ask(ctx, leader, request{Op: opTransfer, Target: nodeID})
+	switch {
+	case errors.Is(err, errNotSent):
+		return errNoTerm
+	case err != nil:
+		return fmt.Errorf("ask %s to hand over: %w", leader.NodeID, err)
+	case resp.Fault == faultNotLeader:
+		return errNoTerm
+	case resp.Fault != "":
+		return errors.New(resp.Fault)
+	}
+	return nil
+}
+
+// transfer asks the term's goroutine to hand over.
+func (t *term) transfer(ctx context.Context, nodeID string) error {
+	if nodeID == t.node.cfg.NodeID && t.node.cfg.Role != cluster.Witness {
+		return errNoTerm // it leads already, or is about to
+	}
+	// Said before lead is stopped for nothing.
+	if err := t.node.fit(t, nodeID); err != nil {
+		return err
+	}
+	o := order{ctx: ctx, target: nodeID, reply: make(chan error, 1)}
+	select {
+	case t.orders <- o:
+	case <-t.ctx.Done():
+		return errNoTerm
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-o.reply:
+		if errors.Is(err, cluster.ErrTermOver) {
+			return errNoTerm
+		}
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// awaitTerm returns once a TermStart of the node, later than term, is committed here.
+func (n *Node) awaitTerm(ctx context.Context, nodeID string, term uint64) error {
+	for !n.leads(nodeID) || n.fsm.state.Token().Term <= term {
+		if !pause(ctx, retryPropose) {
+			return fmt.Errorf("wait for the first term of %s: %w", nodeID, ctx.Err())
+		}
+	}
+	return nil
+}
+
+// leads reports whether the node leads, as far as is known here, its TermStart committed.
+func (n *Node) leads(nodeID string) bool {
+	if n.fsm.state.Leader() != nodeID {
+		return false
+	}
+	if nodeID == n.cfg.NodeID {
+		t := n.term.Load()
+		return t != nil && t.leading.Load()
+	}
+	leader, ok := n.leader()
+	return ok && leader.NodeID == nodeID
+}

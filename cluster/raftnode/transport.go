@@ -1,0 +1,53 @@
+package raftnode
+
+import (
+	"errors"
+
+	"github.com/hashicorp/raft"
+)
+
+// errReluctant must not read "unexpected command", which raft takes for a vote.
+var errReluctant = errors.New("this node would rather not lead")
+
+// transport is raft's own with two changes.
+//
+// A reluctant node asks nobody for a vote. It still may in the end: a voter that never led would
+// block the cluster if it alone held the newest committed entry.
+//
+// Entries for a member that is away wait until it is back, in place of failing: raft backs off up
+// to ten seconds, which would add to how long a restarted member stays behind. Heartbeats do not wait.
+type transport struct {
+	*raft.NetworkTransport
+	reluctant func() bool
+	// await returns once the member may be sent entries, or this transport ends; doubt is told of
+	// a failure.
+	await func(id raft.ServerID, done <-chan struct{})
+	doubt func(id raft.ServerID)
+	done  chan struct{}
+}
+
+func (t *transport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
+	if t.reluctant() {
+		return errReluctant
+	}
+	return t.NetworkTransport.RequestVote(id, target, args, resp)
+}
+
+func (t *transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestPreVoteRequest, resp *raft.RequestPreVoteResponse) error {
+	if t.reluctant() {
+		return errReluctant
+	}
+	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
+}
+
+func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {
+	heartbeat := args.PrevLogEntry == 0 && args.PrevLogTerm == 0 && len(args.Entries) == 0 && args.LeaderCommitIndex == 0
+	if !heartbeat {
+		t.await(id, t.done)
+	}
+	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
+	if err != nil && !heartbeat {
+		t.doubt(id)
+	}
+	return err
+}

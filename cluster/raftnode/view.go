@@ -1,0 +1,73 @@
+package raftnode
+
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"scomconnector/cluster"
+)
+
+// View is what this node knows now, perhaps stale.
+func (n *Node) View() cluster.View {
+	v := cluster.View{NodeID: n.cfg.NodeID, State: n.fsm.state, Token: n.fsm.state.Token()}
+	if m, ok := n.leader(); ok {
+		v.Leader = m.NodeID
+	}
+	if t := n.term.Load(); t != nil {
+		v.Leading = t.leading.Load() && t.ctx.Err() == nil
+	}
+	n.mu.Lock()
+	v.Waiting = n.waiting
+	if n.alarm != "" {
+		v.Waiting = n.alarm
+	}
+	n.mu.Unlock()
+	servers := n.servers()
+	for _, m := range n.known() {
+		v.Members = append(v.Members, n.memberView(m, suffrage(servers, m.NodeID)))
+	}
+	return v
+}
+
+func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView {
+	mv := cluster.MemberView{Member: m, Suffrage: suffrage}
+	if m.NodeID == n.cfg.NodeID {
+		mv.LastContact, mv.Version = time.Now().UTC(), n.cfg.Version
+		if i := n.inst.Load(); i != nil {
+			mv.Applied = i.raft.AppliedIndex()
+		}
+		return mv
+	}
+	if p := n.peers[m.NodeID]; p != nil {
+		k := p.now()
+		mv.LastContact, mv.Applied, mv.Version = k.seen.UTC(), k.Applied, k.Version
+		if k.seen.IsZero() {
+			mv.LastContact = time.Time{}
+		}
+	}
+	return mv
+}
+
+// Health is what the watchdogs know.
+func (n *Node) Health() cluster.Health {
+	h := cluster.Health{StoreWrite: time.Duration(n.store.lastWrite.Load()), ElectionLost: n.led.losses()}
+	if err := n.store.fault(); err != nil {
+		h.StoreFault = err.Error()
+	}
+	if at := n.fsm.applied.Load(); at != 0 {
+		h.LastCommit = time.Unix(0, at).UTC()
+	}
+	if t := n.term.Load(); t != nil {
+		h.LeaderSince = t.since
+	}
+	if i := n.inst.Load(); i != nil {
+		h.CommitIndex, h.Applied = i.raft.CommitIndex(), i.raft.AppliedIndex()
+	}
+	for _, s := range n.servers() {
+		if s.Suffrage == raft.Voter {
+			h.Voters++
+		}
+	}
+	return h
+}
