@@ -1,0 +1,293 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"scomconnector/api"
+	"scomconnector/cluster"
+	"scomconnector/cluster/raftnode"
+	"scomconnector/cluster/state"
+	"scomconnector/cmd/settings"
+	"scomconnector/poller"
+	"scomconnector/publisher"
+)
+
+// Options are what a node is started with.
+type Options struct {
+	Node *settings.Node
+	// ClusterFile is the local SCOMConnectorConfig.json, for messages; ClusterText is what it holds,
+	// nil if there is none. It seeds a cluster that has no settings yet.
+	ClusterFile string
+	ClusterText []byte
+	Version     string
+	Log         hclog.Logger
+	// Listener and ClusterListener replace listening on the node's addresses; nil: listen.
+	Listener, ClusterListener net.Listener
+	// Dial replaces TCP towards SCOM, LAMs and other nodes, and Memory the DataDir, for networks and
+	// disks in memory; nil: the real ones.
+	Dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	Memory *raftnode.Memory
+	// BeforeWrite, if not nil, is called before each write to the store: a slow or failing disk.
+	BeforeWrite func(op string) error
+}
+
+// How long the parts of a planned stop may take; together they stay below ten seconds.
+const (
+	drainTime    = 4 * time.Second // the batch in flight is finished or given up
+	transferTime = 3 * time.Second
+	closeTime    = 2 * time.Second
+)
+
+// node is one running daemon.
+type node struct {
+	opts       Options
+	log        hclog.Logger
+	coord      cluster.Coordinator
+	reg        *prometheus.Registry
+	polling    *poller.Metrics
+	publishing *publisher.Metrics
+	started    time.Time
+	stopping   atomic.Bool
+	// leaderChanges counts beginnings of terms seen since the start.
+	leaderChanges atomic.Uint64
+
+	mu            sync.Mutex // guards what follows
+	feed          *feed
+	parsed        *settings.Cluster
+	parsedVersion uint64
+	running       []*poller.Pipeline // of the term; nil while none runs
+	drained       *sync.WaitGroup
+	trouble       trouble
+	lastVerdict   verdictMemory
+}
+
+// Run is a node's whole life: it returns nil after ctx has ended and the node has stopped in good
+// order, and an error, at once, when the node cannot start or cannot go on.
+func Run(ctx context.Context, opts Options) (err error) {
+	n := &node{opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), started: time.Now()}
+	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	n.polling = poller.NewMetrics(n.reg)
+	n.publishing = publisher.NewMetrics(n.reg)
+	registerPlanned(n.reg)
+
+	raft, err := openRaft(opts, n.log, n.reg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, raft.Close()) }()
+	n.coord = raft
+	n.reg.MustRegister(gauges{n})
+
+	ln, err := listen(ctx, opts.Listener, opts.Node.ListenAddress, "ListenAddress")
+	if err != nil {
+		return err
+	}
+	server, err := n.server()
+	if err != nil {
+		return err
+	}
+	n.log.Info("node started", "node", opts.Node.NodeID, "role", opts.Node.Role, "version", opts.Version, "page", opts.Node.AdvertiseUrl)
+	return n.serve(ctx, server, ln)
+}
+
+// serve runs all goroutines of the node until ctx ends or one of them cannot go on.
+func (n *node) serve(ctx context.Context, server *http.Server, ln net.Listener) error {
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	faults := make(chan error, 2)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := n.listenAndServe(server, ln); !errors.Is(err, http.ErrServerClosed) {
+			faults <- fmt.Errorf("serve the API on %s: %w", ln.Addr(), err)
+		}
+	})
+	wg.Go(func() {
+		if err := n.coord.Run(life, n.lead); err != nil && life.Err() == nil {
+			faults <- err
+		}
+	})
+	wg.Go(func() { n.seed(life) })
+	wg.Go(func() { n.watch(life) })
+
+	var fault error
+	select {
+	case <-ctx.Done():
+		n.stop(life)
+	case fault = <-faults:
+		n.log.Error("this node cannot go on", "reason", fault)
+	}
+	end()
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+	defer cancel()
+	if err := server.Shutdown(closing); err != nil {
+		n.log.Debug("requests were cut off", "error", errors.Join(err, server.Close()))
+	}
+	wg.Wait()
+	n.mu.Lock()
+	f := n.feed
+	n.mu.Unlock()
+	if f != nil {
+		f.Close()
+	}
+	if fault == nil {
+		n.log.Info("node stopped")
+	}
+	return fault
+}
+
+// stop ends a leader's work in good order: no new poll, the batch in flight accepted and committed,
+// leadership given to a node that can take it. A follower has nothing to hand over.
+func (n *node) stop(ctx context.Context) {
+	n.stopping.Store(true)
+	if !n.coord.View().Leading {
+		return
+	}
+	n.log.Info("stopping: finishing the batch in flight, then handing over")
+	n.drain(drainTime)
+	target := n.successor()
+	if target == "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, transferTime)
+	defer cancel()
+	if err := n.coord.Transfer(ctx, target); err != nil {
+		n.log.Warn("no hand-over, the others will elect a leader", "to", target, "error", err)
+		return
+	}
+	n.log.Info("handed over", "to", target)
+}
+
+// drain lets all running pipelines finish, for at most d.
+func (n *node) drain(d time.Duration) {
+	n.mu.Lock()
+	running, done := n.running, n.drained
+	n.mu.Unlock()
+	if done == nil {
+		return
+	}
+	for _, p := range running {
+		p.Drain()
+	}
+	finished := make(chan struct{})
+	go func() {
+		done.Wait()
+		close(finished)
+	}()
+	select {
+	case <-finished:
+	case <-time.After(d):
+		n.log.Warn("the batch in flight was not finished in time; it may be sent again by the next leader")
+	}
+}
+
+// successor is a voter in contact that can do the work, the Primary and then the Secondary before
+// anyone else; empty if there is none. A witness cannot do the work.
+func (n *node) successor() string {
+	for _, role := range []cluster.Role{cluster.Primary, cluster.Secondary} {
+		for _, m := range n.coord.View().Members {
+			if m.Role == role && m.NodeID != n.opts.Node.NodeID && m.Suffrage == "voter" && time.Since(m.LastContact) < time.Second {
+				return m.NodeID
+			}
+		}
+	}
+	return ""
+}
+
+func openRaft(opts Options, log hclog.Logger, reg prometheus.Registerer) (*raftnode.Node, error) {
+	c := opts.Node
+	cfg := raftnode.Config{
+		NodeID: c.NodeID, Role: c.Role, Members: c.Members, ClusterAddress: c.ClusterAddress, DataDir: c.DataDir,
+		Timing: c.Timing, Version: opts.Version, Listener: opts.ClusterListener,
+		Dial: opts.Dial, Memory: opts.Memory, BeforeWrite: opts.BeforeWrite,
+	}
+	if t := c.ClusterTls; t.CertFile != "" {
+		cfg.TLS = raftnode.FileTLS(t.CertFile, t.KeyFile, t.CaFile)
+	}
+	return raftnode.Open(cfg, log.Named("cluster"), reg)
+}
+
+func listen(ctx context.Context, given net.Listener, address, key string) (net.Listener, error) {
+	if given != nil {
+		return given, nil
+	}
+	var lc net.ListenConfig
+	ln, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s cannot be used: %w", key, address, err)
+	}
+	return ln, nil
+}
+
+func (n *node) listenAndServe(server *http.Server, ln net.Listener) error {
+	if t := n.opts.Node.Tls; t.CertFile != "" {
+		return server.ServeTLS(ln, "", "") // the certificate is the TLSConfig's business
+	}
+	return server.Serve(ln)
+}
+
+// server is the API's. Its certificate is read again whenever its files change.
+func (n *node) server() (*http.Server, error) {
+	token, err := readToken(n.opts.Node.Auth.ReadTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	handler := api.New(api.Config{ReadToken: token}, api.Deps{
+		Status: n.status, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg,
+	})
+	server := api.Server(handler)
+	server.ErrorLog = n.log.Named("api").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
+	if t := n.opts.Node.Tls; t.CertFile != "" {
+		if server.TLSConfig, err = serverTLS(t); err != nil {
+			return nil, err
+		}
+	}
+	return server, nil
+}
+
+func (n *node) state() *state.State { return n.coord.View().State }
+
+// primary is the NodeID of the member with that role.
+func (n *node) primary() string {
+	for _, m := range n.opts.Node.Members {
+		if m.Role == cluster.Primary {
+			return m.NodeID
+		}
+	}
+	return n.opts.Node.NodeID
+}
+
+// isLeader is /leader: true from the committed TermStart until the term's context ends.
+func (n *node) isLeader() bool {
+	return n.opts.Node.Role != cluster.Witness && !n.stopping.Load() && n.coord.View().Leading
+}
+
+// setRunning shows the pipelines of the term. Their end is announced by setRunning(nil).
+func (n *node) setRunning(p []*poller.Pipeline) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.drained != nil {
+		n.drained.Done()
+		n.drained = nil
+	}
+	if n.running = p; p != nil {
+		n.drained = new(sync.WaitGroup)
+		n.drained.Add(1)
+	}
+}
+
+func (n *node) setTrouble(t trouble) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.trouble = t
+}

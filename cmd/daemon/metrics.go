@@ -1,0 +1,111 @@
+package daemon
+
+import (
+	"math"
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// gauges exports what the cluster and the replicated state know, read at each scrape so that no
+// copy can go stale. Counters here are process-local, as all series of this program.
+type gauges struct {
+	node *node
+}
+
+var (
+	descIsLeader     = desc("is_leader", "1 while this node's term is running.")
+	descTerm         = desc("term", "Term of the newest token this node knows.")
+	descEpoch        = desc("epoch", "Epoch of the newest token this node knows.")
+	descVoters       = desc("voters", "Members that have a vote.")
+	descChanges      = desc("leader_changes_total", "Changes of leadership this node has seen since it started.")
+	descPeer         = desc("peer_last_contact_seconds", "Age of the last contact with the member; NaN without any.", "peer")
+	descCommitAge    = desc("commit_age_seconds", "Age of the newest command this node has applied; NaN without any since the start.")
+	descConfig       = desc("config_version", "Version of the cluster-wide settings in use.")
+	descParked       = desc("parked", "Entries refused for good and waiting for a person.")
+	descOutbox       = desc("outbox_pending", "Accepted close requests not yet settled.")
+	descBuild        = desc("build_info", "Always 1; the labels say what runs.", "version", "go", "os", "arch")
+	descCursor       = desc("cursor_timestamp_seconds", "SCOM's time up to which the pipeline has delivered, as seconds since 1970.", "pipeline")
+	outboxOutcomes   = []string{"closed", "already_closed", "refused"}
+	handoverReasons  = []string{"transfer", "maintenance", "stop", "failback", "work", "witness"}
+	handoverOutcomes = []string{"ok", "failed"}
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("scomconnector_"+name, help, labels, nil)
+}
+
+func (g gauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descIsLeader, descTerm, descEpoch, descVoters, descChanges, descPeer,
+		descCommitAge, descConfig, descParked, descOutbox, descBuild, descCursor} {
+		ch <- d
+	}
+}
+
+func (g gauges) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	view, health := g.node.coord.View(), g.node.coord.Health()
+	gauge(descIsLeader, boolean(view.Leading))
+	gauge(descTerm, float64(view.Token.Term))
+	gauge(descEpoch, float64(view.Token.Epoch.Number))
+	gauge(descVoters, float64(health.Voters))
+	ch <- prometheus.MustNewConstMetric(descChanges, prometheus.CounterValue, float64(g.node.leaderChanges.Load()))
+	for _, m := range view.Members {
+		if m.NodeID != view.NodeID {
+			gauge(descPeer, age(m.LastContact), m.NodeID)
+		}
+	}
+	gauge(descCommitAge, age(health.LastCommit))
+	version := view.State.Config().Version
+	gauge(descConfig, float64(version))
+	parked := 0
+	for _, p := range view.State.Pipelines() {
+		parked += p.ParkedNow
+		gauge(descCursor, seconds(p.Cursor.Time()), p.Name)
+	}
+	gauge(descParked, float64(parked))
+	gauge(descOutbox, 0)
+	gauge(descBuild, 1, g.node.opts.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+func boolean(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func age(t time.Time) float64 {
+	if t.IsZero() {
+		return math.NaN()
+	}
+	return time.Since(t).Seconds()
+}
+
+func seconds(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixMilli()) / 1000
+}
+
+// registerPlanned registers, at zero, the series whose events belong to what is not built yet, so that
+// rules written against them find them.
+func registerPlanned(reg prometheus.Registerer) {
+	settled := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scomconnector_outbox_settled_total", Help: "Close requests settled, by outcome."}, []string{"outcome"})
+	for _, o := range outboxOutcomes {
+		settled.WithLabelValues(o)
+	}
+	handover := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "scomconnector_handover_total", Help: "Planned hand-overs of leadership, by reason and outcome."}, []string{"reason", "outcome"})
+	for _, r := range handoverReasons {
+		for _, o := range handoverOutcomes {
+			handover.WithLabelValues(r, o)
+		}
+	}
+	reg.MustRegister(settled, handover)
+}

@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+)
+
+// secondarySeedsAfter is how long the Primary has, once there is a leader, to seed the cluster with
+// its own file before the Secondary offers its one: a Primary without a file must not leave the
+// cluster without settings.
+const secondarySeedsAfter = 10 * time.Second
+
+// look is how often a node looks whether the replicated settings have changed: a map lookup.
+const look = 200 * time.Millisecond
+
+// seed gives the cluster its first settings from this node's file. From then on they are
+// replicated and the file is only compared.
+func (n *node) seed(ctx context.Context) {
+	if n.opts.Node.Role == cluster.Witness || len(n.opts.ClusterText) == 0 {
+		return
+	}
+	var led time.Time
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for {
+		v := n.coord.View()
+		switch {
+		case v.State.Config().Version > 0:
+			n.compareFile(v.State.Config())
+			return
+		case v.Leader == "":
+			led = time.Time{}
+		case led.IsZero():
+			led = time.Now()
+		}
+		if !led.IsZero() && (n.opts.Node.Role == cluster.Primary || time.Since(led) >= secondarySeedsAfter) {
+			n.propose(ctx, state.SetConfig{Text: n.opts.ClusterText, Author: "file of " + n.opts.Node.NodeID, At: time.Now().UTC()})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// propose tries once and leaves the outcome to be seen in the state: the caller looks again.
+func (n *node) propose(ctx context.Context, op state.Op) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := n.coord.Propose(ctx, op); err != nil {
+		n.log.Debug("proposal did not go through, looking again", "error", err)
+	}
+}
+
+func (n *node) compareFile(c state.ConfigVersion) {
+	if !n.differs(c) {
+		n.log.Info("cluster-wide settings in use", "version", c.Version, "author", c.Author)
+		return
+	}
+	n.log.Warn("the local settings file differs from the cluster's settings, which are in use",
+		"file", n.opts.ClusterFile, "version", c.Version, "hint", "compare them; applying a changed file to a running cluster is not built yet")
+}
+
+// differs reports whether this node has a file and it is not the version in use.
+func (n *node) differs(c state.ConfigVersion) bool {
+	return len(n.opts.ClusterText) > 0 && c.Version > 0 && !bytes.Equal(bytes.TrimSpace(n.opts.ClusterText), bytes.TrimSpace(c.Text))
+}

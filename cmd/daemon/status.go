@@ -1,0 +1,235 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "scomconnector/api/v1"
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+	"scomconnector/cmd/settings"
+	"scomconnector/poller"
+)
+
+// inContact is how long ago a member may have been heard of to count as present: several
+// heartbeats of the slowest timing.
+const inContact = 10 * time.Second
+
+// status assembles all that this node knows. What only the leader knows (lag, last error, health of
+// consoles and LAMs) is empty elsewhere, and the verdict says where to look.
+func (n *node) status() v1.Status {
+	view, health := n.coord.View(), n.coord.Health()
+	st := view.State
+	n.mu.Lock()
+	running, f, trouble := n.running, n.feed, n.trouble
+	n.mu.Unlock()
+
+	config := st.Config()
+	s := v1.Status{
+		Node: n.opts.Node.NodeID, Role: string(n.opts.Node.Role), Version: n.opts.Version, Time: time.Now().UTC(),
+		Leader: view.Leader, Term: view.Token.Term, Epoch: view.Token.Epoch.Number,
+		Maintenance: []string{}, Warnings: []string{},
+		Config: v1.ConfigState{Version: config.Version, DiffersFromFile: n.differs(config)},
+	}
+	totals := st.Totals()
+	s.Totals = v1.Totals{Processed: totals.Accepted, Parked: totals.Parked}
+	var cfg *settings.Cluster
+	if config.Version > 0 {
+		cfg, _ = n.settingsOf(config.Version) // a version that cannot be read is the verdict's business
+	}
+	s.Cluster = n.clusterName(cfg, st)
+	s.Members = n.members(view)
+	s.Changes = changes(st.Changes())
+	s.Pipelines, s.Parked = pipelines(st, running)
+	s.SCOM, s.LAMs = n.endpoints(cfg, f, view.Leading)
+	s.Warnings = n.warnings(cfg, running, s)
+	s.Verdict = n.verdict(&s, verdictInput{view: view, health: health, trouble: trouble, pipes: statuses(running)})
+	return s
+}
+
+func (n *node) clusterName(cfg *settings.Cluster, st *state.State) string {
+	if cfg == nil {
+		return cmp.Or(st.ManagementGroup(), n.primary())
+	}
+	return cfg.ClusterName(st.ManagementGroup(), n.primary())
+}
+
+func (n *node) members(view cluster.View) []v1.Member {
+	out := make([]v1.Member, 0, len(view.Members))
+	for _, m := range view.Members {
+		out = append(out, v1.Member{
+			Node: m.NodeID, Role: string(m.Role), URL: m.Url, Voter: m.Suffrage == "voter",
+			Leader: m.NodeID == view.Leader, LastContact: m.LastContact, Version: m.Version,
+		})
+	}
+	return out
+}
+
+func changes(all []state.Change) []v1.Change {
+	out := make([]v1.Change, 0, len(all))
+	for _, c := range all {
+		out = append(out, v1.Change{At: c.At, Node: c.Node, Term: c.Token.Term, Epoch: c.Token.Epoch.Number, Reason: c.Reason})
+	}
+	return out
+}
+
+func statuses(running []*poller.Pipeline) []poller.Status {
+	out := make([]poller.Status, 0, len(running))
+	for _, p := range running {
+		out = append(out, p.Status())
+	}
+	return out
+}
+
+// newestParked bounds what the status carries of the parked entries.
+const newestParked = 20
+
+// pipelines joins what is replicated with what the running pipelines know.
+func pipelines(st *state.State, running []*poller.Pipeline) ([]v1.Pipeline, v1.Parked) {
+	live := map[string]poller.Status{}
+	for _, s := range statuses(running) {
+		live[s.Name] = s
+	}
+	out, parked := []v1.Pipeline{}, v1.Parked{Newest: []v1.ParkedEntry{}}
+	for _, info := range st.Pipelines() {
+		parked.Count += info.ParkedNow
+		for _, e := range st.ParkedList(info.Name) {
+			parked.Newest = append(parked.Newest, parkedEntry(info.Name, e))
+		}
+		if !info.RemovedAt.IsZero() {
+			continue
+		}
+		p := v1.Pipeline{
+			Name: info.Name, Cursor: info.Cursor.Time(), Sent: info.Accepted, Parked: info.ParkedNow, Remembered: info.Remembered,
+		}
+		if s, ok := live[info.Name]; ok {
+			p.LagSeconds, p.LastPoll, p.LastSent = s.Lag.Seconds(), s.LastPoll, s.LastSent
+			p.Phase, p.Progress, p.LastError = s.Phase, s.Progress, s.LastError
+		}
+		out = append(out, p)
+	}
+	slices.SortStableFunc(parked.Newest, func(a, b v1.ParkedEntry) int { return b.At.Compare(a.At) })
+	if len(parked.Newest) > newestParked {
+		parked.Newest = parked.Newest[:newestParked]
+	}
+	return out, parked
+}
+
+func parkedEntry(pipeline string, e state.Parked) v1.ParkedEntry {
+	entry := v1.ParkedEntry{
+		Key: e.Key.String(), Pipeline: pipeline, At: e.At, Reason: e.Reason, LAM: e.LAM, Status: e.Status, Answer: e.Answer,
+	}
+	if !e.Version.ID.IsZero() {
+		entry.Alert = e.Version.ID.String()
+	}
+	return entry
+}
+
+// endpoints lists consoles and LAMs: with their health where this node uses them, by name elsewhere.
+func (n *node) endpoints(cfg *settings.Cluster, f *feed, leading bool) ([]v1.Console, []v1.LAM) {
+	consoles, lams := []v1.Console{}, []v1.LAM{}
+	if cfg == nil {
+		return consoles, lams
+	}
+	if leading && f != nil && f.cfg == cfg {
+		for _, c := range f.scom.Status() {
+			consoles = append(consoles, v1.Console{
+				Name: c.Name, URL: c.URL, Priority: c.Priority, InUse: c.InUse, State: string(c.State), LastOK: c.LastOK,
+				LatencyMS: milliseconds(c.Latency), LastError: c.LastError, Warning: c.Warning,
+			})
+		}
+		for _, l := range f.lines {
+			for _, m := range l.dest.Status() {
+				lams = append(lams, v1.LAM{
+					Name: m.Name, URL: m.URL, Destination: l.cfg.Name[len(pipelineName("")):], InUse: m.InUse, State: m.State,
+					LastOK: m.LastOK, LatencyMS: milliseconds(m.Latency), LastError: m.LastError, Warning: m.Warning,
+				})
+			}
+		}
+		return consoles, lams
+	}
+	for _, c := range cfg.ScomServers {
+		consoles = append(consoles, v1.Console{Name: c.Name, URL: c.Url, Priority: c.Priority, State: "unknown"})
+	}
+	for _, d := range cfg.Destinations() {
+		for _, m := range d.LAMs {
+			lams = append(lams, v1.LAM{Name: m.Name, URL: m.Address, Destination: d.Name, State: "unknown"})
+		}
+	}
+	return consoles, lams
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// warnings are what an operator should mend some day.
+func (n *node) warnings(cfg *settings.Cluster, running []*poller.Pipeline, s v1.Status) []string {
+	out := append([]string{}, n.opts.Node.Warnings.Strings()...)
+	if cfg != nil {
+		out = append(out, cfg.Warnings.Strings()...)
+	}
+	for _, c := range s.SCOM {
+		if c.Warning != "" {
+			out = append(out, fmt.Sprintf("SCOM server %s: %s", c.Name, c.Warning))
+		}
+	}
+	for _, m := range s.LAMs {
+		if m.Warning != "" {
+			out = append(out, fmt.Sprintf("LAM %s: %s", m.Name, m.Warning))
+		}
+	}
+	for _, p := range statuses(running) {
+		out = append(out, p.Warnings...)
+	}
+	if s.Config.DiffersFromFile {
+		out = append(out, "the settings file of this node differs from the settings in use")
+	}
+	return out
+}
+
+// unready lists why this node cannot take over the work of the cluster or a part of it.
+func (n *node) unready() []string {
+	var why []string
+	view := n.coord.View()
+	if n.stopping.Load() {
+		why = append(why, "this node is stopping")
+	}
+	if view.Leader == "" {
+		why = append(why, "no leader is known")
+	}
+	if view.Waiting != "" {
+		why = append(why, view.Waiting)
+	}
+	if fault := n.coord.Health().StoreFault; fault != "" {
+		why = append(why, "the store has failed: "+fault)
+	}
+	return why
+}
+
+// watch logs the verdict's sentence whenever it changes, and counts changes of leadership.
+func (n *node) watch(ctx context.Context) {
+	var last string
+	var term state.Token
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for i := 0; ; i++ {
+		if t := n.coord.View().Token; t != term {
+			term = t
+			n.leaderChanges.Add(1)
+		}
+		if i%5 == 0 { // once a second
+			v := n.status().Verdict
+			if now := string(v.Level) + v.Text; now != last {
+				last = now
+				logVerdict(n.log, v)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}

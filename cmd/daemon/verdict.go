@@ -1,0 +1,222 @@
+package daemon
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	v1 "scomconnector/api/v1"
+	"scomconnector/cluster"
+	"scomconnector/poller"
+)
+
+// verdictInput is what the verdict is made of beside the status itself.
+type verdictInput struct {
+	view    cluster.View
+	health  cluster.Health
+	trouble trouble
+	pipes   []poller.Status
+}
+
+// verdictMemory remembers since when the present state of affairs has lasted.
+type verdictMemory struct {
+	cause string
+	since time.Time
+}
+
+// finding is one thing that is wrong; the worst becomes the verdict.
+type finding struct {
+	level v1.Level
+	cause string // stays the same while the matter does: Since counts from its first sight
+	since time.Time
+	text  string
+	do    string
+}
+
+// settling is how long a node may take after its start, or a term after its beginning, before the
+// absence of a leader or of a first poll is called a fault.
+const settling = 10 * time.Second
+
+// verdict is the state of affairs in one sentence: the worst of all findings.
+func (n *node) verdict(s *v1.Status, in verdictInput) v1.Verdict {
+	findings := n.findings(s, in)
+	worst := finding{level: v1.OK, cause: "ok", text: allIsWell(in)}
+	for _, f := range findings {
+		if rank(f.level) > rank(worst.level) {
+			worst = f
+		}
+	}
+	since := n.remember(worst)
+	return v1.Verdict{Level: worst.level, Text: sentence(worst, since), Do: worst.do, Since: since}
+}
+
+func rank(l v1.Level) int {
+	switch l {
+	case v1.Stopped:
+		return 2
+	case v1.Degraded:
+		return 1
+	}
+	return 0
+}
+
+// sentence puts the time, in the local zone and UTC, into what has stopped.
+func sentence(f finding, since time.Time) string {
+	if f.level != v1.Stopped {
+		return f.text
+	}
+	local := since.Local()
+	at := fmt.Sprintf("%s (%s UTC)", local.Format("15:04"), since.UTC().Format("15:04"))
+	if time.Since(since) > 12*time.Hour {
+		at = fmt.Sprintf("%s (%s UTC)", local.Format("2006-01-02 15:04"), since.UTC().Format("2006-01-02 15:04"))
+	}
+	return fmt.Sprintf("NOT DELIVERING since %s: %s", at, f.text)
+}
+
+func (n *node) remember(f finding) time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.lastVerdict.cause != f.cause {
+		n.lastVerdict = verdictMemory{cause: f.cause, since: time.Now().UTC()}
+	}
+	if !f.since.IsZero() {
+		return f.since.UTC()
+	}
+	return n.lastVerdict.since
+}
+
+func allIsWell(in verdictInput) string {
+	if !in.view.Leading {
+		if in.view.Leader == "" {
+			return "Starting."
+		}
+		return fmt.Sprintf("Standing by: %s leads and delivers; details are on its page.", in.view.Leader)
+	}
+	for _, p := range in.pipes {
+		if p.Phase == poller.PhaseCatchingUp || p.Phase == poller.PhaseFirst {
+			return fmt.Sprintf("Delivering: %s %s.", p.Phase, p.Progress)
+		}
+	}
+	return "Delivering: all that SCOM shows has reached Moogsoft."
+}
+
+func (n *node) findings(s *v1.Status, in verdictInput) []finding {
+	var out []finding
+	add := func(f finding) { out = append(out, f) }
+	if in.health.StoreFault != "" {
+		add(finding{level: v1.Stopped, cause: "store", text: "this node's store has failed: " + in.health.StoreFault, do: "check the disk that holds DataDir"})
+	}
+	if in.view.Leader == "" && time.Since(n.started) > settling {
+		text := "no leader is known"
+		if in.view.Waiting != "" {
+			text = in.view.Waiting
+		}
+		add(finding{level: v1.Stopped, cause: "no leader", text: text, do: "check that a majority of the nodes runs and that they reach each other's ClusterAddress"})
+	}
+	if in.view.Leading && in.trouble.text != "" {
+		level := v1.Stopped
+		if in.trouble.mild {
+			level = v1.Degraded
+		}
+		add(finding{level: level, cause: "trouble", text: in.trouble.text, do: in.trouble.do})
+	}
+	for _, p := range in.pipes {
+		out = append(out, pipelineFindings(p, s)...)
+	}
+	return append(out, clusterFindings(s, in)...)
+}
+
+func pipelineFindings(p poller.Status, s *v1.Status) []finding {
+	var out []finding
+	if p.Blocked != "" {
+		out = append(out, finding{level: v1.Stopped, cause: "blocked " + p.Name, text: p.Name + ": " + p.Blocked})
+	}
+	if !p.LAMAwaySince.IsZero() {
+		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LastError, do: doAboutLAM(p.LastError)})
+	}
+	if !p.ConsolesDownSince.IsZero() {
+		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.LastError, do: doAboutConsole(s, p.LastError)})
+	}
+	if p.Vanished > 0 {
+		out = append(out, finding{level: v1.Degraded, cause: "vanished " + p.Name,
+			text: fmt.Sprintf("%d alerts that were sent are not shown by SCOM any more; too many to close unasked.", p.Vanished),
+			do:   "check the SCOM account's scope"})
+	}
+	return out
+}
+
+func clusterFindings(s *v1.Status, in verdictInput) []finding {
+	var out []finding
+	for _, m := range s.Members {
+		if m.Node == s.Node || !in.view.Leading || time.Since(m.LastContact) < inContact {
+			continue
+		}
+		out = append(out, finding{level: v1.Degraded, cause: "member " + m.Node,
+			text: fmt.Sprintf("Delivering, but %s %s is not in contact.", strings.ToLower(m.Role), m.Node), do: "start " + m.Node + " or mend the network between the nodes"})
+	}
+	if s.Parked.Count > 0 {
+		out = append(out, finding{level: v1.Degraded, cause: "parked",
+			text: fmt.Sprintf("Delivering, but %d %s refused for good and parked.", s.Parked.Count, plural(s.Parked.Count, "entry was", "entries were")),
+			do:   "look at the parked entries below"})
+	}
+	for _, c := range s.SCOM {
+		if c.State == "failing" && !c.InUse {
+			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s fails: %s", c.Name, c.LastError), do: "check that web console"})
+		}
+	}
+	for _, l := range s.LAMs {
+		if l.State == "failing" && !l.InUse {
+			out = append(out, finding{level: v1.Degraded, cause: "lam " + l.Name, text: fmt.Sprintf("Delivering, but LAM %s fails: %s", l.Name, l.LastError), do: "check that LAM"})
+		}
+	}
+	return out
+}
+
+// doAboutLAM finds the cure that belongs to what the LAM answered.
+func doAboutLAM(e string) string {
+	switch {
+	case strings.Contains(e, "401"), strings.Contains(e, "403"):
+		return "check AuthTokenCode, or Username and Password of the LAM in the settings"
+	case strings.Contains(e, "web page"), strings.Contains(e, "404"), strings.Contains(e, "405"):
+		return "check the path in MoogUrl: it must be the LAM's own, such as /events/scom_lam_...; nothing is lost meanwhile"
+	case strings.Contains(e, "certificate"), strings.Contains(e, "x509"), strings.Contains(e, "tls"):
+		return "check MoogPublicKey and the LAM's certificate"
+	}
+	return "check that the LAM is up and reachable from this node; nothing is lost meanwhile"
+}
+
+func doAboutConsole(s *v1.Status, e string) string {
+	for _, c := range s.SCOM {
+		if strings.Contains(c.LastError, "log-on") || strings.Contains(c.LastError, "log on") {
+			return "check Domain, UserId and Password of the SCOM server in the settings; the next log-on waits minutes so that the account is not locked"
+		}
+	}
+	if strings.Contains(e, "web page") || strings.Contains(e, "login page") {
+		return "check the Url of the SCOM server in the settings; nothing is lost meanwhile"
+	}
+	return "check that the web console is up and reachable from this node; nothing is lost meanwhile"
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return one
+	}
+	return many
+}
+
+func logVerdict(log hclog.Logger, v v1.Verdict) {
+	args := []any{"level", v.Level}
+	if v.Do != "" {
+		args = append(args, "do", v.Do)
+	}
+	switch v.Level {
+	case v1.Stopped:
+		log.Error(v.Text, args...)
+	case v1.Degraded:
+		log.Warn(v.Text, args...)
+	default:
+		log.Info(v.Text, args...)
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"github.com/hashicorp/go-hclog"
+	"gopkg.in/natefinch/lumberjack.v2"
+
+	"scomconnector/cluster"
+	"scomconnector/cmd/daemon"
+	"scomconnector/cmd/settings"
+)
+
+// defaultNodeFile is where a node's settings are without --node.
+func defaultNodeFile() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(os.Getenv("ProgramData"), "scomconnector", "node.json")
+	}
+	return "/etc/scomconnector/node.json"
+}
+
+// files are the two flags that most commands share.
+type files struct{ node, cluster string }
+
+func (f *files) complete() {
+	if f.node == "" {
+		f.node = defaultNodeFile()
+	}
+	if f.cluster == "" {
+		f.cluster = filepath.Join(filepath.Dir(f.node), settings.ClusterFileName)
+	}
+}
+
+const helpRun = `Runs this node until SIGINT or SIGTERM; then it finishes the batch in flight, hands leadership
+over and stops within 10 seconds. A second signal ends it at once.
+
+  --node FILE     this node's settings (default /etc/scomconnector/node.json,
+                  on Windows %ProgramData%\scomconnector\node.json)
+  --config FILE   the cluster's settings (default SCOMConnectorConfig.json beside node.json);
+                  the Primary's file seeds the cluster, from then on its copy is replicated
+
+example: scomconnector run --node /etc/scomconnector/node.json
+`
+
+func runNode(t terminal, args []string) error {
+	var f files
+	fs := flags("run")
+	fs.StringVar(&f.node, "node", "", "")
+	fs.StringVar(&f.cluster, "config", "", "")
+	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	f.complete()
+	opts, err := loadOptions(f)
+	if err != nil {
+		return err
+	}
+	log, closeLog, err := newLog(opts.Node, t.err)
+	if err != nil {
+		return err
+	}
+	defer closeLog()
+	opts.Log = log
+	ctx, stop := untilSignal(log)
+	defer stop()
+	if err := daemon.Run(ctx, opts); err != nil {
+		log.Error("stopped", "error", err)
+		return err
+	}
+	return nil
+}
+
+// loadOptions reads both files and reports all that is wrong with either.
+func loadOptions(f files) (daemon.Options, error) {
+	node, nodeFaults := settings.LoadNode(f.node)
+	var all []string
+	if err := nodeFaults.Err(); err != nil {
+		all = append(all, err.Error())
+	}
+	opts := daemon.Options{Node: node, ClusterFile: f.cluster, Version: version}
+	text, err := os.ReadFile(f.cluster)
+	switch {
+	case node.Role == cluster.Witness: // it polls and posts nothing, and gets no secrets
+	case errors.Is(err, os.ErrNotExist): // the cluster may have settings already
+	case err != nil:
+		all = append(all, err.Error())
+	default:
+		opts.ClusterText = text
+		if _, faults := settings.ParseCluster(f.cluster, text, settings.Options{Dir: filepath.Dir(f.node)}); len(faults) > 0 {
+			all = append(all, faults.Error())
+		}
+	}
+	if len(all) > 0 {
+		return opts, hinted{fmt.Errorf("the settings are not usable:\n%s", strings.Join(all, "\n")), "scomconnector check shows all of this, and warnings, without starting anything"}
+	}
+	return opts, nil
+}
+
+// newLog makes the log that node.json asks for; to is used where no file is named.
+func newLog(node *settings.Node, to io.Writer) (hclog.Logger, func(), error) {
+	closeLog := func() {}
+	if file := node.Log.File; file != "" {
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return nil, nil, fmt.Errorf("folder of Log.File: %w", err)
+		}
+		rotated := &lumberjack.Logger{Filename: file, MaxSize: node.Log.MaxSizeMB, MaxBackups: node.Log.MaxBackups}
+		to, closeLog = rotated, func() {
+			if err := rotated.Close(); err != nil {
+				fmt.Fprintln(os.Stderr, "close the log:", err)
+			}
+		}
+	}
+	log := hclog.New(&hclog.LoggerOptions{
+		Name: "scomconnector", Level: hclog.LevelFromString(node.Log.Level), Output: to,
+		JSONFormat: node.Log.Format == "json", TimeFormat: "2006-01-02T15:04:05.000Z07:00",
+	})
+	return log, closeLog, nil
+}
+
+// untilSignal is a context that ends with the first SIGINT or SIGTERM; the second ends the process.
+func untilSignal(log hclog.Logger) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	done := make(chan struct{})
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case s := <-signals:
+				if i > 0 {
+					log.Warn("second signal, ending at once", "signal", s.String())
+					os.Exit(exitFail)
+				}
+				log.Info("stopping", "signal", s.String())
+				cancel()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(done)
+		cancel()
+	}
+}

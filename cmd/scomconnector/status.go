@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"scomconnector/api/client"
+	v1 "scomconnector/api/v1"
+)
+
+const helpStatus = `Asks a running node for its status and prints it.
+
+  --url URL          the node's address (default http://localhost:8085)
+  --token-file FILE  token for reading, if the node asks for one
+  --json             the answer as it came
+
+example: scomconnector status --url http://scomc1:8085
+exit code: 0 also when the verdict is bad; 1 if the node does not answer
+`
+
+func runStatus(t terminal, args []string) error {
+	var url, tokenFile string
+	var asJSON bool
+	fs := flags("status")
+	fs.StringVar(&url, "url", "http://localhost:8085", "")
+	fs.StringVar(&tokenFile, "token-file", "", "")
+	fs.BoolVar(&asJSON, "json", false, "")
+	if err := parse(fs, args, 0); err != nil {
+		return err
+	}
+	token := ""
+	if tokenFile != "" {
+		b, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return err
+		}
+		token = strings.TrimSpace(string(b))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	s, err := client.New(url, token).Status(ctx)
+	if err != nil {
+		return hinted{err, "is a node running there? --url names another one"}
+	}
+	if asJSON {
+		enc := json.NewEncoder(t.out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	}
+	return printStatus(t, &s)
+}
+
+func printStatus(t terminal, s *v1.Status) error {
+	fmt.Fprintf(t.out, "%s: %s\n", strings.ToUpper(string(s.Verdict.Level)), s.Verdict.Text)
+	if s.Verdict.Do != "" {
+		fmt.Fprintf(t.out, "Do: %s\n", s.Verdict.Do)
+	}
+	fmt.Fprintf(t.out, "\nnode %s (%s), leader %s, term %d, settings version %d\ntotal alerts processed: %d, parked: %d\n\n",
+		s.Node, s.Role, orNone(s.Leader), s.Term, s.Config.Version, s.Totals.Processed, s.Parked.Count)
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "PIPELINE\tCURSOR\tLAG\tSENT\tPHASE\tLAST ERROR")
+	for _, p := range s.Pipelines {
+		fmt.Fprintf(w, "%s\t%s\t%.1f s\t%d\t%s %s\t%s\n", p.Name, stamp(p.Cursor), p.LagSeconds, p.Sent, p.Phase, p.Progress, p.LastError)
+	}
+	fmt.Fprintln(w, "\nSCOM SERVER\tSTATE\tIN USE\tLAST ANSWER\tLAST ERROR")
+	for _, c := range s.SCOM {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, c.State, yes(c.InUse), stamp(c.LastOK), c.LastError)
+	}
+	fmt.Fprintln(w, "\nMOOG SERVER\tSTATE\tIN USE\tLAST ANSWER\tLAST ERROR")
+	for _, l := range s.LAMs {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.State, yes(l.InUse), stamp(l.LastOK), l.LastError)
+	}
+	fmt.Fprintln(w, "\nMEMBER\tROLE\tVOTER\tLAST CONTACT\tVERSION")
+	for _, m := range s.Members {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Node, m.Role, yes(m.Voter), stamp(m.LastContact), m.Version)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, warning := range s.Warnings {
+		fmt.Fprintf(t.out, "warning: %s\n", warning)
+	}
+	return nil
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "-"
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05Z")
+}
