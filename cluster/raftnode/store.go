@@ -36,10 +36,44 @@ type store struct {
 	observe  prometheus.Observer
 
 	poison    atomic.Pointer[error]
-	running   atomic.Bool   // raft runs on it; before, errors are simply returned
-	appended  atomic.Int64  // bytes of log since the last snapshot
-	lastWrite atomic.Int64  // nanoseconds the last write took
-	written   chan struct{} // one slot: told when much was appended
+	full      atomic.Pointer[error] // why the last append failed while the disk was full; nil once one succeeds
+	running   atomic.Bool           // raft runs on it; before, errors are simply returned
+	appended  atomic.Int64          // bytes of log since the last snapshot
+	lastWrite atomic.Int64          // nanoseconds the last write took
+	written   chan struct{}         // one slot: told when much was appended
+}
+
+// fullPatience is how long a full disk is waited for. raft survives a failed append, and whoever frees
+// space within this time never hears of it; a node that stays longer without a store only looks alive.
+func (s *store) fullPatience() time.Duration { return 2 * s.deadline }
+
+// noteFull remembers a full disk from its first failed append until an append succeeds. A node that
+// cannot append is not asked to again, so that a timer has to look.
+func (s *store) noteFull(err error) {
+	if err == nil {
+		s.full.Store(nil)
+		return
+	}
+	mine := &err
+	if !isDiskFull(err) || !s.full.CompareAndSwap(nil, mine) {
+		return
+	}
+	time.AfterFunc(s.fullPatience(), func() {
+		if p := s.full.Load(); p == mine {
+			s.giveUp(fmt.Errorf("%w: the disk that holds DataDir has been full for %v; free space there and start this node again", *p, s.fullPatience()))
+		}
+	})
+}
+
+// trouble is why the store was given up, or what keeps it from working now; nil while it works.
+func (s *store) trouble() error {
+	if err := s.fault(); err != nil {
+		return err
+	}
+	if p := s.full.Load(); p != nil {
+		return *p
+	}
+	return nil
 }
 
 // fault is why the store was given up, or nil.
@@ -149,6 +183,7 @@ func (s *store) StoreLogs(logs []*raft.Log) error {
 		size += int64(len(l.Data)) + 64
 	}
 	err := s.write("append", func() error { return s.logs.StoreLogs(sealed) })
+	s.noteFull(err)
 	if err == nil && s.appended.Add(size) > snapshotBytes {
 		select {
 		case s.written <- struct{}{}:

@@ -52,7 +52,7 @@ func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView 
 // Health is what the watchdogs know.
 func (n *Node) Health() cluster.Health {
 	h := cluster.Health{StoreWrite: time.Duration(n.store.lastWrite.Load()), ElectionLost: n.led.losses()}
-	if err := n.store.fault(); err != nil {
+	if err := n.store.trouble(); err != nil {
 		h.StoreFault = err.Error()
 	}
 	if at := n.fsm.applied.Load(); at != 0 {
