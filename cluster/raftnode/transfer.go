@@ -51,6 +51,10 @@ func (n *Node) fit(t *term, nodeID string) error {
 	if !k.fresh() || k.fault != "" {
 		return fmt.Errorf("%s is out of contact: start it, or mend the network", nodeID)
 	}
+	// Of a wiped voter raft does not know yet that it lacks everything.
+	if k.Empty || !k.Ready {
+		return fmt.Errorf("%s has lost its data: wait until it has caught up", nodeID)
+	}
 	if applied := t.inst.raft.AppliedIndex(); k.Applied+caughtUp < applied {
 		return fmt.Errorf("%s has applied entry %d of %d: wait until it has caught up", nodeID, k.Applied, applied)
 	}
