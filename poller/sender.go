@@ -185,7 +185,7 @@ func (s *sender) post(ctx context.Context, events []alert.Event) (rest []alert.E
 	s.count.sent.Add(float64(accepted - ours))
 	s.taken += uint64(accepted - ours)
 	if accepted > 0 || len(d.Refusals) > 0 {
-		s.returned() // a LAM has answered, whatever it said
+		s.returned(accepted > 0) // a LAM has answered, whatever it said
 	}
 	if accepted > 0 {
 		s.p.board.set(func(st *Status) { st.LastSent = time.Now().UTC() })
@@ -316,19 +316,26 @@ func (s *sender) idle(ctx context.Context, d time.Duration) error {
 	return errEnded
 }
 
-// returned ends an outage of the destination, if there was one.
-func (s *sender) returned() {
+// returned ends an outage of the destination, if there was one. A LAM that answers only to refuse an
+// event is back, too, or nothing else would be sent to show whether it takes others; but that is no
+// news for the log, which would say so after each try at a LAM that refuses everything.
+func (s *sender) returned(taken bool) {
 	s.fails = 0
 	if s.awaySince.IsZero() {
 		return
 	}
 	now := time.Now()
-	s.log.Info("the destination takes events again", "after", now.Sub(s.awaySince).Round(time.Second).String())
+	if taken {
+		s.log.Info("the destination takes events again", "after", now.Sub(s.awaySince).Round(time.Second).String())
+	}
 	if now.Sub(s.awaySince) >= s.p.cfg.OutageAlertAfter {
 		s.own.lamWasAway(s.awaySince, now, s.clock.now())
 	}
 	fault := s.fault
-	s.awaySince, s.fault = time.Time{}, ""
+	s.awaySince = time.Time{}
+	if taken {
+		s.fault = ""
+	}
 	s.gate.set(s.p.board.blockedBy(blockParked) != "" || s.aside.full())
 	s.p.board.set(func(st *Status) {
 		st.LAMAwaySince = time.Time{}

@@ -139,6 +139,11 @@ func pipelineFindings(p poller.Status, s *v1.Status) []finding {
 	if !p.ConsolesDownSince.IsZero() {
 		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.LastError, do: doAboutConsole(s, p.LastError)})
 	}
+	if p.SetAside > 0 {
+		out = append(out, finding{level: v1.Degraded, cause: "aside " + p.Name,
+			text: fmt.Sprintf("%d %s refused by a LAM and held; the reason is below.", p.SetAside, plural(p.SetAside, "event is", "events are")),
+			do:   "check the LAM's mapping, and Mapping in the settings; each is tried again, and parked once that LAM takes others"})
+	}
 	if p.Vanished > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "vanished " + p.Name,
 			text: fmt.Sprintf("%d alerts that were sent are not shown by SCOM any more; too many to close unasked.", p.Vanished),
