@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"api":                   3,
 	"api/client":            3,
 	"cmd/settings":          4,
+	"cmd/settings/pki":      4,
 	"cmd/settings/scaffold": 4,
 	"cmd/daemon":            4,
 	"cmd/scomconnector":     5,
@@ -35,7 +36,7 @@ var sideways = map[string][]string{
 	"cluster/raftnode":      {"cluster"},
 	"api":                   {"api/v1"},
 	"api/client":            {"api/v1"},
-	"cmd/settings/scaffold": {"cmd/settings"},
+	"cmd/settings/scaffold": {"cmd/settings", "cmd/settings/pki"},
 	"cmd/daemon":            {"cmd/settings"},
 }
 

@@ -165,7 +165,7 @@ var brokenNodes = []broken{
 	}},
 	{`"ClusterAddress": "127.0.0.1:8086"}`, `"ClusterAddress": "10.0.0.1:8086"}`, []string{
 		`node.json:5: ClusterAddress: is 127.0.0.1:8086, but Members[0].ClusterAddress says 10.0.0.1:8086`,
-		`node.json:7: ClusterTls: several machines need CertFile, KeyFile and CaFile here, since they speak to each other over the network. This version does not make these certificates: use some of your own authority`,
+		`node.json:7: ClusterTls: several machines need CertFile, KeyFile and CaFile here, since they speak to each other over the network. scomconnector init makes them with the files, scomconnector cert ca and cert issue for files of your own`,
 	}},
 	{`"NodeID": "secondary"`, `"NodeID": "PRIMARY"`, []string{
 		`node.json:9: Members[1].NodeID: "PRIMARY" is also that of Members[0]`,

@@ -116,6 +116,16 @@ func Check(nodePath, clusterPath string) Report {
 	return report
 }
 
+// Examine looks at what usable settings point to on this machine: secrets and certificates. What is missing here would keep
+// this node from delivering as soon as it led.
+func (c *Cluster) Examine(name string) Faults {
+	var report Report
+	ch := &checker{&report, name, linesOfText(name, c.Text)}
+	ch.cluster(c)
+	sortByLine(report.Faults)
+	return report.Faults
+}
+
 // missingClusterFile: only a cluster that has no settings yet needs the file, and it takes the Primary's first.
 func missingClusterFile(report *Report, n *Node, path string) {
 	f := Fault{File: path, Message: "there is no such file: this node takes the settings that the cluster has"}
@@ -135,6 +145,10 @@ func hasState(dataDir string) bool {
 // linesOf finds lines of keys again, for faults that show only outside the file.
 func linesOf(path string) func(string) int {
 	text, _ := readFile(path)
+	return linesOfText(path, text)
+}
+
+func linesOfText(path string, text []byte) func(string) int {
 	r := newReader(path, text, "")
 	v, fault := parse(path, text)
 	if fault != nil {
@@ -153,7 +167,7 @@ func (c *checker) node(n *Node) {
 	c.note("node.json: %s is the %s of %s", n.NodeID, n.Role, plural(len(n.Members), "member"))
 	c.pair("Tls.CertFile", n.Tls.CertFile, n.Tls.KeyFile)
 	c.authority("Tls.CaFile", n.Tls.CaFile)
-	c.pair("ClusterTls.CertFile", n.ClusterTls.CertFile, n.ClusterTls.KeyFile)
+	c.pairUntil("ClusterTls.CertFile", n.ClusterTls.CertFile, n.ClusterTls.KeyFile, peerExpirySoon)
 	c.authority("ClusterTls.CaFile", n.ClusterTls.CaFile)
 	c.peer(n)
 	c.token("Auth.OperatorTokenFile", n.Auth.OperatorTokenFile)

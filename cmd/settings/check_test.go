@@ -196,10 +196,10 @@ func TestCheckKnowsWhoNeedsTheClusterFile(t *testing.T) {
 }
 
 // certificates makes an authority and a certificate of it in dir.
-func certificates(t *testing.T, dir, name string, until time.Time, usage ...x509.ExtKeyUsage) {
+func certificates(t *testing.T, dir, name string, authority time.Duration, until time.Time, usage ...x509.ExtKeyUsage) {
 	t.Helper()
 	ca, caKey := sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(1000 * time.Hour)}, nil, nil)
+		KeyUsage: x509.KeyUsageCertSign, NotAfter: time.Now().Add(authority)}, nil, nil)
 	leaf, key := sign(t, &x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotAfter: until, ExtKeyUsage: usage}, ca, caKey)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
@@ -237,20 +237,23 @@ func sign(t *testing.T, c, parent *x509.Certificate, parentKey *ecdsa.PrivateKey
 
 func TestCheckLooksAtNodeCertificatesAsTheOtherNodesWill(t *testing.T) {
 	both := []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	const aDay, years = 24 * time.Hour, 3 * 365 * 24 * time.Hour
 	for _, c := range []struct {
 		what, name string
+		authority  time.Duration // left of it
 		left       time.Duration
 		usage      []x509.ExtKeyUsage
 		want       string
 	}{
-		{"good", "primary", 900 * time.Hour, both, "The files are good.\n"},
-		{"of another node", "secondary", 900 * time.Hour, both, `ClusterTls.CertFile: the certificate must name the NodeID "primary" as DNS name`},
-		{"for one end only", "primary", 900 * time.Hour, both[:1], "ClusterTls.CertFile: CaFile does not vouch for it as a client:"},
-		{"ending", "primary", 100 * time.Hour, both, "warning: node.json:5: ClusterTls.CertFile: the certificate ends on "},
-		{"over", "primary", -time.Hour, both, "error: node.json:5: ClusterTls.CertFile: the certificate ended on "},
+		{"good", "primary", years, 61 * aDay, both, "\nThe files are good.\n"},
+		{"of another node", "secondary", years, 61 * aDay, both, `ClusterTls.CertFile: the certificate must name the NodeID "primary" as DNS name`},
+		{"for one end only", "primary", years, 61 * aDay, both[:1], "ClusterTls.CertFile: CaFile does not vouch for it as a client:"},
+		{"ending in two months", "primary", years, 59 * aDay, both, "warning: node.json:5: ClusterTls.CertFile: the certificate ends on "},
+		{"over", "primary", years, -time.Hour, both, "error: node.json:5: ClusterTls.CertFile: the certificate ended on "},
+		{"of an authority that is ending", "primary", 59 * aDay, 61 * aDay, both, "warning: node.json:5: ClusterTls.CaFile: the certificate ends on "},
 	} {
 		b := newBench(t)
-		certificates(t, b.dir, c.name, time.Now().Add(c.left), c.usage...)
+		certificates(t, b.dir, c.name, c.authority, time.Now().Add(c.left), c.usage...)
 		b.nodeKeys(`"ClusterTls": {"CertFile": "cluster.crt", "KeyFile": "cluster.key", "CaFile": "cluster-ca.crt"},`)
 		if _, out := b.check(); !strings.Contains(out, c.want) {
 			t.Errorf("%s: got\n%s\nwant in it\n%s", c.what, out, c.want)

@@ -8,10 +8,18 @@ import (
 	"time"
 )
 
-// expirySoon is when a certificate is worth a warning: a month is time to have a new one signed.
-const expirySoon = 30 * 24 * time.Hour
+const (
+	// expirySoon is when a certificate is worth a warning: a month is time to have a new one signed.
+	expirySoon = 30 * 24 * time.Hour
+	// peerExpirySoon is the same for the nodes' own. Nobody else looks after these, and when they end the nodes are cut off from
+	// each other, all on one day: there has to be time for a yearly look at the warnings and a change freeze.
+	peerExpirySoon = 60 * 24 * time.Hour
+)
 
-func (c *checker) pair(key, cert, private string) {
+func (c *checker) pair(key, cert, private string) { c.pairUntil(key, cert, private, expirySoon) }
+
+// pairUntil looks at a certificate and its key, and warns when so little time is left.
+func (c *checker) pairUntil(key, cert, private string, soon time.Duration) {
 	if cert == "" || private == "" {
 		return
 	}
@@ -20,7 +28,7 @@ func (c *checker) pair(key, cert, private string) {
 		c.fault(key, "%v", err)
 		return
 	}
-	c.expiry(key, p.Leaf)
+	c.expiry(key, p.Leaf, soon)
 	c.private(key, private)
 }
 
@@ -60,6 +68,7 @@ func (c *checker) peer(n *Node) {
 			chain.AddCert(between)
 		}
 	}
+	c.authorityEnds(pair.Leaf, roots, chain)
 	ends := []struct {
 		use  x509.ExtKeyUsage
 		word string
@@ -70,6 +79,16 @@ func (c *checker) peer(n *Node) {
 			c.fault(key, "CaFile does not vouch for it as a %s: %v", end.word, err)
 		}
 	}
+}
+
+// authorityEnds warns early of the end of the authority: with it, every certificate of it ends.
+func (c *checker) authorityEnds(leaf *x509.Certificate, roots, chain *x509.CertPool) {
+	// Of the two that CaFile may hold while one replaces the other, only the one that signed matters.
+	chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: chain, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	if err != nil {
+		return // said for each end
+	}
+	c.expiry("ClusterTls.CaFile", chains[0][len(chains[0])-1], peerExpirySoon)
 }
 
 // certificate is one that may be PEM or DER.
@@ -90,18 +109,22 @@ func (c *checker) certificate(key, path string) {
 		c.fault(key, "%s holds no certificate, neither in PEM nor in DER form", path)
 		return
 	}
-	c.expiry(key, cert)
+	c.expiry(key, cert, expirySoon)
 }
 
-func (c *checker) expiry(key string, cert *x509.Certificate) {
+func (c *checker) expiry(key string, cert *x509.Certificate, soon time.Duration) {
 	if cert == nil {
 		return
 	}
+	cure := map[string]string{
+		"ClusterTls.CertFile": ": scomconnector cert renew makes the next one",
+		"ClusterTls.CaFile":   ": scomconnector cert ca makes the next authority",
+	}[key]
 	until := cert.NotAfter.UTC().Format(time.DateOnly)
 	switch left := time.Until(cert.NotAfter); {
 	case left < 0:
-		c.fault(key, "the certificate ended on %s", until)
-	case left < expirySoon:
-		c.warn(key, "the certificate ends on %s", until)
+		c.fault(key, "the certificate ended on %s%s", until, cure)
+	case left < soon:
+		c.warn(key, "the certificate ends on %s%s", until, cure)
 	}
 }

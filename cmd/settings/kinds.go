@@ -355,7 +355,12 @@ func secretLink(name string, p *Secret) key {
 		if !ok || s == "" {
 			return
 		}
-		if ref, err := ParseSecret(s, r.dir); err == nil {
+		ref, err := ParseSecret(s, r.dir)
+		if errors.Is(err, errMaskedSecret) {
+			r.fault(at, k.accepted, "%v", err)
+			return
+		}
+		if err == nil {
 			*p = ref
 			r.secrets = append(r.secrets, Ref{at, r.line(v.StartOffset), ref})
 			return

@@ -151,7 +151,7 @@ func (n *Node) checkTls(r *reader) {
 		r.fault("ClusterTls", "", "needs all of CertFile, KeyFile and CaFile, or none of them")
 	case !all && len(n.Members) > 1 && !n.onLoopback():
 		r.faultAt(r.offset("Members"), "ClusterTls", "", "several machines need CertFile, KeyFile and CaFile here, since they speak to each other over the network. "+
-			"This version does not make these certificates: use some of your own authority")
+			"scomconnector init makes them with the files, scomconnector cert ca and cert issue for files of your own")
 	}
 }
 

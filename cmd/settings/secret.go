@@ -56,6 +56,9 @@ func ParseSecret(text, dir string) (Secret, error) {
 	if rest == "" {
 		return Secret{}, errEmptySecret
 	}
+	if scheme == "plain" && rest == hidden {
+		return Secret{}, errMaskedSecret
+	}
 	if scheme == "file" {
 		rest = resolvePath(rest, dir)
 	}

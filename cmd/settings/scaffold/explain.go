@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"path/filepath"
+	"slices"
 	"strings"
 
 	"scomconnector/cmd/settings"
@@ -28,7 +28,7 @@ func (p *plan) explain(out io.Writer) error {
 // Home is where a node's folder goes.
 func (p *plan) Home(m machine) string {
 	if p.Stays(m) {
-		return filepath.ToSlash(filepath.Join(p.Out, m.ID))
+		return p.Folder(m)
 	}
 	return home
 }
@@ -43,6 +43,11 @@ func (p *plan) Stays(m machine) bool {
 		}
 	}
 	return same > 1
+}
+
+// Moves reports whether a folder is to be copied to another machine.
+func (p *plan) Moves() bool {
+	return slices.ContainsFunc(p.Machines, func(m machine) bool { return !p.Stays(m) })
 }
 
 // Port of an address.

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"scomconnector/cluster"
 	"scomconnector/cmd/settings"
@@ -28,6 +29,8 @@ type Options struct {
 	Out       string            // folder to make the nodes' folders in
 	// Random is where the operator token comes from; nil is the system's generator.
 	Random io.Reader
+	// Now is when the certificates begin; zero is the present.
+	Now time.Time
 }
 
 // ErrUsage marks errors in what was asked for, as against errors on the way.
@@ -52,6 +55,7 @@ const (
 	passwordFile = "scom-password"
 	dataDir      = "data"
 	markFile     = "bootstrap"
+	authorityDir = "ca" // beside the nodes' folders, and in none of them
 )
 
 // machine is one node to be.
@@ -75,11 +79,14 @@ func Init(o Options, in io.Reader, out io.Writer) error {
 	if err := p.cluster(); err != nil {
 		return err
 	}
-	files, err := p.files()
+	if p.Now.IsZero() {
+		p.Now = time.Now()
+	}
+	folders, err := p.folders()
 	if err != nil {
 		return err
 	}
-	if err := write(o.Out, p.Machines, files); err != nil {
+	if err := write(o.Out, folders); err != nil {
 		return err
 	}
 	return p.explain(out)
@@ -157,19 +164,15 @@ type plan struct {
 	Findings []settings.Finding
 	Secrets  []secretFile // files the operator has to write
 	Faults   settings.Faults
+	// The ends of the node-to-node certificates and of their authority; zero without Tls.
+	NodeCertEnds, AuthorityEnds time.Time
 }
 
 type secretFile struct{ File, What string }
 
-// Tls reports whether the nodes need certificates among themselves.
-func (p *plan) Tls() bool {
-	for i := range p.Machines {
-		if !p.Machines[i].loopback() {
-			return len(p.Machines) > 1
-		}
-	}
-	return false
-}
+// Tls reports whether the nodes get certificates among themselves. Nodes that share a machine could do without; with them, a trial
+// runs as the real thing does, and one node of it can be moved to another machine.
+func (p *plan) Tls() bool { return len(p.Machines) > 1 }
 
 // cluster makes the text of SCOMConnectorConfig.json, anew or from the original's.
 func (p *plan) cluster() error {
@@ -274,20 +277,32 @@ func (p *plan) ScomAccount() account {
 	return account{"", p.ScomUser}
 }
 
-// content is one file of a node's folder.
+// folder is what is made in one piece: a node's, or the authority's.
+type folder struct {
+	name  string
+	mode  os.FileMode
+	data  bool // with a DataDir in it
+	files []content
+}
+
+// content is one file of a folder.
 type content struct {
 	name string
 	text []byte
 	mode os.FileMode
 }
 
-// files makes every node's files, and reads each node.json back before anything is written.
-func (p *plan) files() (map[string][]content, error) {
+// folders makes every node's files and the authority's, and reads each node.json back before anything is written.
+func (p *plan) folders() ([]folder, error) {
 	token, err := newToken(p.Random)
 	if err != nil {
 		return nil, fmt.Errorf("make the operator token: %w", err)
 	}
-	all := map[string][]content{}
+	certs, authority, err := p.certificates()
+	if err != nil {
+		return nil, err
+	}
+	var all []folder
 	for i := range p.Machines {
 		m := &p.Machines[i]
 		text, err := render(nodeTemplate, struct {
@@ -308,7 +323,10 @@ func (p *plan) files() (map[string][]content, error) {
 			mark := []byte("Lets the Primary begin a new cluster before the others are there. It is used once and then deleted.\n")
 			files = append(files, content{filepath.Join(dataDir, markFile), mark, 0o600})
 		}
-		all[m.ID] = files
+		all = append(all, folder{m.ID, 0o755, true, append(files, certs[m.ID]...)})
+	}
+	if len(authority) > 0 {
+		all = append(all, folder{authorityDir, 0o700, false, authority})
 	}
 	return all, nil
 }
@@ -328,9 +346,9 @@ func newToken(random io.Reader) ([]byte, error) {
 }
 
 // write makes the folders. It looks first, and takes back what it has made if something fails on the way.
-func write(out string, machines []machine, files map[string][]content) (err error) {
-	for _, m := range machines {
-		dir := filepath.Join(out, m.ID)
+func write(out string, folders []folder) (err error) {
+	for _, f := range folders {
+		dir := filepath.Join(out, f.name)
 		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 			if err == nil {
 				err = fmt.Errorf("%s is there already, and init overwrites nothing: take another --out, or move it away", dir)
@@ -341,9 +359,9 @@ func write(out string, machines []machine, files map[string][]content) (err erro
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return fmt.Errorf("make the folder: %w", err)
 	}
-	for _, m := range machines {
-		dir := filepath.Join(out, m.ID)
-		if err := os.Mkdir(dir, 0o755); err != nil {
+	for _, f := range folders {
+		dir := filepath.Join(out, f.name)
+		if err := os.Mkdir(dir, f.mode); err != nil {
 			return fmt.Errorf("make the folder: %w", err)
 		}
 		defer func() {
@@ -351,13 +369,22 @@ func write(out string, machines []machine, files map[string][]content) (err erro
 				os.RemoveAll(dir)
 			}
 		}()
+		if err := f.fill(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *folder) fill(dir string) error {
+	if f.data {
 		if err := os.Mkdir(filepath.Join(dir, dataDir), 0o700); err != nil {
 			return fmt.Errorf("make the folder: %w", err)
 		}
-		for _, f := range files[m.ID] {
-			if err := create(filepath.Join(dir, f.name), f); err != nil {
-				return err
-			}
+	}
+	for _, c := range f.files {
+		if err := create(filepath.Join(dir, c.name), c); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"scomconnector/cmd/settings"
 )
@@ -66,10 +67,11 @@ func TestInitWritesTheGoldenFolders(t *testing.T) {
 		Primary: "a", Import: original, Scom: []string{"WIN-9r4CQNMLGCS", "scom2"}, Lam: []string{"https://mandeepmoog63/events/scom_lam_microsoftscom1", "https://new/"},
 		Answers: map[string]string{"ScomServers[0].Password": "env:SCOM"}, Random: zeros{},
 	}
+	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for name, o := range map[string]Options{"three": three(), "pair": pair, "one": one, "trial": trial, "ipv6": six, "imported": imported, "imported-and-more": more} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "made")
-			o.Out = dir
+			o.Out, o.Now = dir, made
 			var out bytes.Buffer
 			if err := Init(o, nil, &out); err != nil {
 				t.Fatal(err)
@@ -113,14 +115,18 @@ func listing(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// private: the token and everything in the data folder are the owner's alone.
+// private: the token, the keys, and everything in the data folder are the owner's alone.
 func private(t *testing.T, dir string) {
 	t.Helper()
 	if runtime.GOOS == "windows" {
 		return // it has no such bits
 	}
-	for _, name := range []string{"operator-token", "data", "data/bootstrap"} {
-		info, err := os.Stat(filepath.Join(dir, "primary", name))
+	secret := []string{"primary/operator-token", "primary/data", "primary/data/bootstrap"}
+	if _, err := os.Stat(filepath.Join(dir, "secondary")); err == nil {
+		secret = append(secret, "primary/cluster.key", "secondary/cluster.key", "ca", "ca/cluster-ca.key")
+	}
+	for _, name := range secret {
+		info, err := os.Stat(filepath.Join(dir, name))
 		if err != nil || info.Mode().Perm()&0o077 != 0 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
@@ -136,6 +142,9 @@ func loads(t *testing.T, dir string) {
 	}
 	var members []string
 	for _, d := range nodes {
+		if d.Name() == authorityDir {
+			continue
+		}
 		folder := filepath.Join(dir, d.Name())
 		n, faults := settings.LoadNode(filepath.Join(folder, "node.json"))
 		if len(faults) > 0 || n.NodeID != d.Name() || n.DataDir != filepath.Join(folder, "data") {
@@ -183,7 +192,7 @@ func TestCommentedKeysAreReal(t *testing.T) {
 
 	text = read(t, folder, "node.json")
 	n, _ := settings.ParseNode("f", []byte(text), folder)
-	all := inForce.ReplaceAll([]byte(strings.Replace(text, `// "ClusterTls"`, `//`, 1)), []byte("$1$2"))
+	all := inForce.ReplaceAll([]byte(text), []byte("$1$2"))
 	allNode, faults := settings.ParseNode("f", all, folder)
 	if len(faults) > 0 {
 		t.Errorf("with all keys in force:\n%v", faults)
@@ -309,8 +318,8 @@ func TestInitNeverOverwrites(t *testing.T) {
 func TestInitTakesBackWhatItMade(t *testing.T) {
 	o := three()
 	o.Out = t.TempDir()
-	files := map[string][]content{"primary": {{"a", nil, 0o600}}, "secondary": {{"no/such/folder", nil, 0o600}}}
-	if err := write(o.Out, []machine{{ID: "primary"}, {ID: "secondary"}}, files); err == nil {
+	folders := []folder{{"primary", 0o755, true, []content{{"a", nil, 0o600}}}, {"secondary", 0o755, false, []content{{"no/such/folder", nil, 0o600}}}}
+	if err := write(o.Out, folders); err == nil {
 		t.Fatal("a file in a folder that is not there was written")
 	}
 	if got := listing(t, o.Out); got != "" {
