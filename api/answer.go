@@ -25,7 +25,7 @@ func answerText(w http.ResponseWriter, code int, lines ...string) {
 func answerJSON(w http.ResponseWriter, code int, body any) {
 	text, err := json.Marshal(body)
 	if err != nil { // only by a NaN or an impossible date in our own values
-		fail(w, http.StatusInternalServerError, "the answer cannot be written as JSON: "+err.Error(), "report this as a bug")
+		fail(w, "the answer cannot be written as JSON: "+err.Error(), "report this as a bug")
 		return
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
@@ -33,31 +33,39 @@ func answerJSON(w http.ResponseWriter, code int, body any) {
 	w.Write(append(text, '\n'))
 }
 
-// fail is the one place where a refusal gets its body.
-func fail(w http.ResponseWriter, code int, what, hint string) {
-	answerJSON(w, code, v1.Error{Error: what, Hint: hint})
-}
-
-func notFound(w http.ResponseWriter, _ *http.Request) {
-	fail(w, http.StatusNotFound, "there is nothing at this address", "the status page is at /, its figures at /api/v1/status")
-}
-
-func methodNotAllowed(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Allow", "GET, HEAD")
-	fail(w, http.StatusMethodNotAllowed, "this address can only be read", "use GET")
+// fail answers for faults of our own, which are in no table.
+func fail(w http.ResponseWriter, what, hint string) {
+	answerJSON(w, http.StatusInternalServerError, v1.Error{Error: what, Hint: hint})
 }
 
 // reading lets those pass who may read.
 func (s *server) reading(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !s.token.allows(r) {
-			w.Header().Set("WWW-Authenticate", `Basic realm="scomconnector", charset="UTF-8"`)
-			fail(w, http.StatusUnauthorized, "a token is needed to read",
-				"send Authorization: Bearer with the content of ReadTokenFile; in a browser give it as the password, with any name")
+		if !s.mayRead(r) {
+			refuse(w, errReadToken)
 			return
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// mayRead takes the token as Bearer or, since a browser cannot send that, as the password of Basic. Who may write may read:
+// changing begins with reading, and there is one file to give to a command.
+func (s *server) mayRead(r *http.Request) bool {
+	if !s.readers.set {
+		return true
+	}
+	given, ok := bearer(r)
+	if !ok {
+		_, given, _ = r.BasicAuth()
+	}
+	return s.readers.is(given) || s.operators.set && s.operators.is(given)
+}
+
+// bearer is the token of the Authorization header.
+func bearer(r *http.Request) (string, bool) {
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	return strings.TrimSpace(given), strings.EqualFold(scheme, "Bearer")
 }
 
 // token is a secret that requests must carry. Hashes are compared, so that neither its content nor its
@@ -69,16 +77,8 @@ type token struct {
 
 func newToken(secret string) token { return token{secret != "", sha256.Sum256([]byte(secret))} }
 
-// allows takes the token as Bearer or, since a browser cannot send that, as the password of Basic.
-func (t token) allows(r *http.Request) bool {
-	if !t.set {
-		return true
-	}
-	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		_, given, _ = r.BasicAuth()
-	}
-	sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
+func (t token) is(given string) bool {
+	sum := sha256.Sum256([]byte(given))
 	return subtle.ConstantTimeCompare(sum[:], t.sum[:]) == 1
 }
 
@@ -94,7 +94,7 @@ func guarded(h http.Handler) http.Handler {
 		head.Set("Cross-Origin-Opener-Policy", "same-origin")
 		head.Set("Cache-Control", "no-store")
 		if r.ContentLength > maxBodyBytes {
-			fail(w, http.StatusRequestEntityTooLarge, "the request body is too large", "send at most 64 KiB")
+			refuse(w, errTooLarge)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)

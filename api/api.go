@@ -1,10 +1,12 @@
 package api
 
 import (
+	"net"
 	"net/http"
 	"time"
 
 	"github.com/gorilla/mux"
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -13,8 +15,11 @@ import (
 
 // Config is what an operator may set.
 type Config struct {
-	ReadToken string         // empty: reading is open
-	Location  *time.Location // the zone shown beside UTC; nil: the machine's
+	ReadToken     string         // empty: reading is open
+	OperatorToken string         // empty: who may write must sit at the machine
+	Location      *time.Location // the zone shown beside UTC; nil: the machine's
+	// Addresses are those of this machine; nil: net.InterfaceAddrs.
+	Addresses func() ([]net.Addr, error)
 }
 
 // Deps are what the answers are made of. All functions may be called concurrently, must not block, and
@@ -24,10 +29,18 @@ type Deps struct {
 	Ready    func() []string // why this node cannot take a close request; empty: it can
 	Leader   func() bool     // this node polls
 	Gatherer prometheus.Gatherer
+	Settings Settings
+	Parked   Parked
+	// Vanished tells the pipelines that the alerts which SCOM does not show any more are really gone; it
+	// returns how many they hold back for that word. ErrElsewhere, wrapped, on a node that does not poll.
+	Vanished func() (int, error)
+	Names    func() []string // hosts by which this node is known to others, without ports
+	Log      hclog.Logger    // gets the audit of all writes
 }
 
-// Limits of a request. Nothing that is served here reads a body yet; what comes anyway is cut off.
+// Limits of a request.
 const (
+	// The settings are the largest body: 60 KiB, since they travel as one command of the replicated log.
 	maxBodyBytes   = 64 << 10
 	maxHeaderBytes = 16 << 10
 	// A scrape gathers every series; more than a few at a time are a mistake in someone's settings.
@@ -36,7 +49,13 @@ const (
 
 // New is the handler of one node's whole HTTP surface.
 func New(cfg Config, deps Deps) http.Handler {
-	s := &server{cfg: cfg, deps: deps, page: newPage(cfg.Location), token: newToken(cfg.ReadToken)}
+	s := &server{
+		deps: deps, page: newPage(cfg.Location), readers: newToken(cfg.ReadToken), operators: newToken(cfg.OperatorToken),
+		audit: audit{log: deps.Log}, addresses: cfg.Addresses,
+	}
+	if s.addresses == nil {
+		s.addresses = net.InterfaceAddrs
+	}
 	metrics := promhttp.HandlerFor(deps.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, Timeout: 10 * time.Second})
 
 	return guarded(routes(s, metrics))
@@ -47,15 +66,40 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	// Doubled slashes never redirect: moobots join addresses carelessly and do not follow.
 	r := mux.NewRouter().SkipClean(true)
 	r.NotFoundHandler = http.HandlerFunc(notFound)
-	r.MethodNotAllowedHandler = http.HandlerFunc(methodNotAllowed)
+	r.MethodNotAllowedHandler = methodNotAllowed(r)
 	get := func(path string, h http.Handler) { r.Handle(path, h).Methods(http.MethodGet, http.MethodHead) }
 	get("/healthz", http.HandlerFunc(s.healthz))
 	get("/readyz", http.HandlerFunc(s.readyz))
 	get("/leader", http.HandlerFunc(s.leader))
 	get("/metrics", s.reading(metrics))
 	get("/api/v1/status", s.reading(http.HandlerFunc(s.status)))
+	get("/api/v1/config", s.reading(http.HandlerFunc(s.config)))
+	get("/api/v1/config/versions", s.reading(http.HandlerFunc(s.configVersions)))
+	get("/api/v1/parked", s.reading(http.HandlerFunc(s.parked)))
+	get(parkedPath, s.reading(http.HandlerFunc(s.parkedEntry)))
 	get("/", s.reading(http.HandlerFunc(s.statusPage)))
+	r.Handle("/api/v1/config", s.writing(s.applyConfig)).Methods(http.MethodPut)
+	r.Handle(parkedPath, s.writing(s.removeParked)).Methods(http.MethodDelete)
+	r.Handle("/api/v1/reconcile/confirm", s.writing(s.confirmVanished)).Methods(http.MethodPost)
 	return r
+}
+
+// parkedPath is one entry: a pipeline's name has a slash in it, a key has none.
+const parkedPath = "/api/v1/parked/{pipeline:.+}/{key}"
+
+// methodNotAllowed names what the address takes instead.
+func methodNotAllowed(r *mux.Router) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete} {
+			other := *req
+			other.Method = method
+			var match mux.RouteMatch
+			if r.Match(&other, &match) && match.MatchErr == nil {
+				w.Header().Add("Allow", method)
+			}
+		}
+		refuse(w, errMethod)
+	})
 }
 
 // Server is an http.Server with the limits that a stranger's connection needs. The caller sets ErrorLog
@@ -72,10 +116,20 @@ func Server(h http.Handler) *http.Server {
 }
 
 type server struct {
-	cfg   Config
-	deps  Deps
-	page  *page
-	token token
+	deps      Deps
+	page      *page
+	readers   token
+	operators token
+	audit     audit
+	addresses func() ([]net.Addr, error)
+}
+
+func (s *server) confirmVanished(*http.Request, string) (done, error) {
+	held, err := s.deps.Vanished()
+	if err != nil {
+		return done{}, err
+	}
+	return done{body: v1.Vanished{Vanished: held}, what: "reconcile: vanished alerts confirmed as gone"}, nil
 }
 
 func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
@@ -88,7 +142,7 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 		answerText(w, http.StatusOK, "ready")
 		return
 	}
-	if !s.token.allows(r) {
+	if !s.mayRead(r) {
 		reasons = []string{"not ready"}
 	}
 	answerText(w, http.StatusServiceUnavailable, reasons...)

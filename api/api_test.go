@@ -1,7 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -9,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
 
 	v1 "scomconnector/api/v1"
@@ -16,9 +20,14 @@ import (
 
 // node is a handler whose facts a test may change.
 type node struct {
-	status v1.Status
-	ready  []string
-	leads  bool
+	status    v1.Status
+	ready     []string
+	leads     bool
+	operators string // token
+	addresses func() ([]net.Addr, error)
+	settings  fakeSettings
+	parked    fakeParked
+	log       bytes.Buffer
 }
 
 func (n *node) handler(token string) http.Handler {
@@ -26,9 +35,17 @@ func (n *node) handler(token string) http.Handler {
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scomconnector_test_total", Help: "a series"})
 	reg.MustRegister(c)
 	c.Add(3)
-	return New(Config{ReadToken: token, Location: time.FixedZone("CET", 3600)}, Deps{
+	return New(Config{ReadToken: token, OperatorToken: n.operators, Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
 		Status: func() v1.Status { return n.status }, Ready: func() []string { return n.ready },
 		Leader: func() bool { return n.leads }, Gatherer: reg,
+		Settings: &n.settings, Parked: &n.parked, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
+		Vanished: func() (int, error) {
+			if !n.leads {
+				return 0, fmt.Errorf("%w; primary leads", ErrElsewhere)
+			}
+			return 7, nil
+		},
+		Names: func() []string { return []string{"scomc1.contoso.com", "vip.contoso.com"} },
 	})
 }
 
@@ -96,7 +113,7 @@ func TestRefusalsHaveErrorAndHint(t *testing.T) {
 		code         int
 	}{
 		{"GET", "/api/v1/nonsense", 404}, {"GET", "/api/", 404}, {"GET", "/favicon.ico", 404}, {"POST", "/api/v1/maintenance", 404},
-		{"POST", "/api/v1/status", 405}, {"DELETE", "/", 405}, {"GET", "/api/v1/status", 401}, {"GET", "/", 401}, {"GET", "/metrics", 401},
+		{"POST", "/api/v1/status", 405}, {"POST", "/api/v1/config", 405}, {"PUT", "/api/v1/parked", 405}, {"GET", "/api/v1/parked/k", 404}, {"DELETE", "/", 405}, {"GET", "/api/v1/status", 401}, {"GET", "/", 401}, {"GET", "/metrics", 401},
 	} {
 		w := ask(h, c.method, c.path)
 		var body v1.Error
@@ -125,7 +142,7 @@ func TestReadTokenGuardsReadingButNotProbes(t *testing.T) {
 		{"any case of the scheme", "bearer s3cret", 200}, {"another scheme", "Digest s3cret", 401},
 		{"a browser's", "Basic YW55Ym9keTpzM2NyZXQ=", 200}, {"a browser's wrong one", "Basic YW55Ym9keTpub3Bl", 401},
 	} {
-		for _, path := range []string{"/", "/metrics", "/api/v1/status"} {
+		for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/config", "/api/v1/config/versions", "/api/v1/parked", "/api/v1/parked/alerts/default/k"} {
 			w := ask(h, "GET", path, func(r *http.Request) { r.Header.Set("Authorization", c.header) })
 			if w.Code != c.want {
 				t.Errorf("%s token, %s: got %d, want %d", c.name, path, w.Code, c.want)

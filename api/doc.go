@@ -1,6 +1,6 @@
 // Package api is what a node shows to people, load balancers and Prometheus over HTTP.
 //
-//	h := api.New(api.Config{ReadToken: token}, api.Deps{Status: ..., Ready: ..., Leader: ..., Gatherer: reg})
+//	h := api.New(api.Config{ReadToken: token}, api.Deps{Status: ..., Ready: ..., Settings: ..., Log: ...})
 //	srv := api.Server(h)
 //	go srv.Serve(listener)
 //
@@ -9,10 +9,12 @@
 //	GET /readyz          200 when this node can take a close request, else 503 and a reason a line
 //	GET /leader          200 on the node that polls, else 503: for a load balancer in front of the nodes
 //	GET /metrics         Prometheus
-//	GET /api/v1/status   what the page shows, as JSON (openapi.yaml)
+//	GET /api/v1/...      what the page shows as JSON, the settings, the parked entries (openapi.yaml)
+//	PUT, DELETE          what an operator may change
 //
 // It knows nothing of what it shows: status crosses as one function that returns api/v1's types, so that
-// a page never needs a lock of the poller's, and a slow browser never holds one.
+// a page never needs a lock of the poller's, and a slow browser never holds one. What an operator may change
+// crosses as the small interfaces Settings and Parked.
 //
 // The page works without JavaScript and asks for nothing outside, because the machines it is read on have
 // no way out, and because names in alerts come from strangers: with a content security policy that allows
@@ -20,4 +22,10 @@
 //
 // Reading is open unless a read token is configured, as it was with the original's page. The three probes
 // stay open even then, since a load balancer cannot log on; without the token they give no reasons.
+//
+// Changing needs the operator token, or, where none is configured, that the request comes from the node's own
+// machine: whoever is logged on there could change the files anyway. A browser on that machine is what makes this
+// dangerous, since any page it shows can send requests to localhost: so a foreign Origin is refused, and so is a name
+// that somebody else's name server has pointed at this machine. The token is never taken from Basic, which browsers
+// send by themselves. Every change, and every refused one, stands in the log.
 package api

@@ -72,7 +72,7 @@ type summary struct {
 func (s *server) statusPage(w http.ResponseWriter, r *http.Request) {
 	var out bytes.Buffer // a page is sent whole, or an error instead of it
 	if err := s.page.template.Execute(&out, newView(s.deps.Status(), r.URL.Query().Get("refresh") != "off")); err != nil {
-		fail(w, http.StatusInternalServerError, "the page cannot be shown: "+err.Error(), "read /api/v1/status instead, and report this as a bug")
+		fail(w, "the page cannot be shown: "+err.Error(), "read /api/v1/status instead, and report this as a bug")
 		return
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

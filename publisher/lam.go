@@ -279,15 +279,16 @@ func (l *lam) status(now time.Time) LAMStatus {
 	if s.LastError == "" {
 		s.LastError = h.probeErr
 	}
-	var warn warnings
+	var warn, found warnings
 	if l.target.Scheme == "http" {
 		warn.add("events and credentials are sent in clear text: use https")
 	}
 	if told {
-		warn.add(fmt.Sprintf("answered 413 to requests of more than %d KiB: lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)", learned>>10))
+		found.add(fmt.Sprintf("answered 413 to requests of more than %d KiB: lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)", learned>>10))
 	}
 	s.PublicKeyExpiry = l.trust.expiry()
-	warn.expiry(s.PublicKeyExpiry, now)
-	s.Warning = warn.String()
+	found.expiry(s.PublicKeyExpiry, now)
+	s.Found = found.String()
+	s.Warning = append(warn, found...).String()
 	return s
 }

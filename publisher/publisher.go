@@ -193,6 +193,8 @@ type LAMStatus struct {
 	LastError string
 	// Warning is what should be mended some day and stops nothing.
 	Warning string
+	// Found is the part of Warning that does not follow from the LAM's address alone.
+	Found string
 	// PublicKeyExpiry is the end of the configured certificate's life; zero without one.
 	PublicKeyExpiry time.Time
 }

@@ -1,7 +1,8 @@
-// Package client reads a node's API. The command line uses it, and so may anybody's program.
+// Package client speaks to a node's API. The command line uses it, and so may anybody's program.
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,14 +21,18 @@ import (
 const (
 	// A node answers from memory; who does not within this is not well.
 	callDeadline = 10 * time.Second
-	// A status with all its lists full has some 100 KiB.
-	maxAnswerBytes = 4 << 20
+	// A write waits for the cluster, ten seconds if it has no leader.
+	writeDeadline = 20 * time.Second
+	// A parked payload has up to 16 MiB, and twice that as text in JSON; all else is far smaller.
+	maxAnswerBytes = 64 << 20
 )
 
 // Client speaks to one node. It is safe for concurrent use.
 type Client struct {
 	base  string
 	token string
+	// Name is the person behind the token, for the node's audit; may be empty.
+	Name string
 	// HTTP carries the requests. New's ignores proxy variables, as the node itself does; a caller with a CA
 	// of its own replaces it before the first call.
 	HTTP *http.Client
@@ -66,11 +71,27 @@ func (c *Client) Status(ctx context.Context) (v1.Status, error) {
 	return s, err
 }
 
-// get reads one JSON answer.
+// call is one request; nil wants no answer.
+type call struct {
+	method, path string
+	ifMatch      string
+	body         []byte
+	into         any
+}
+
 func (c *Client) get(ctx context.Context, path string, into any) error {
-	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	return c.do(ctx, call{method: http.MethodGet, path: path, into: into})
+}
+
+// do sends one request and reads its JSON answer. The error is always an *Error.
+func (c *Client) do(ctx context.Context, k call) error {
+	deadline := callDeadline
+	if k.method != http.MethodGet {
+		deadline = writeDeadline
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
-	req, err := c.request(ctx, path)
+	req, err := c.request(ctx, k)
 	if err != nil {
 		return err
 	}
@@ -86,10 +107,13 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 	if len(body) > maxAnswerBytes {
 		return &Error{Code: resp.StatusCode, Message: fmt.Sprintf("the answer of %s is larger than %d bytes", c.base, maxAnswerBytes), Hint: stranger}
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode != http.StatusOK && (k.into != nil || resp.StatusCode != http.StatusNoContent) {
 		return refused(c.base, resp.StatusCode, body)
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	if k.into == nil {
+		return nil
+	}
+	if err := json.Unmarshal(body, k.into); err != nil {
 		return &Error{Code: resp.StatusCode, Message: c.base + " does not answer as a scomconnector node does", Hint: stranger, Err: err}
 	}
 	return nil
@@ -97,19 +121,25 @@ func (c *Client) get(ctx context.Context, path string, into any) error {
 
 const stranger = "check the address: it must be a node's own, AdvertiseUrl in its node.json"
 
-func (c *Client) request(ctx context.Context, path string) (*http.Request, error) {
+func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 	u, err := url.Parse(c.base)
 	if err == nil && (u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
 		err = errors.New("no http:// or https:// address")
 	}
-	if err != nil {
-		return nil, &Error{Message: fmt.Sprintf("%q is not the address of a node", c.base), Hint: "write it as http://HOST:8085", Err: err}
+	var req *http.Request
+	if err == nil {
+		req, err = http.NewRequestWithContext(ctx, k.method, c.base+k.path, bytes.NewReader(k.body))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+path, http.NoBody)
 	if err != nil {
 		return nil, &Error{Message: fmt.Sprintf("%q is not the address of a node", c.base), Hint: "write it as http://HOST:8085", Err: err}
 	}
 	req.Header.Set("Accept", "application/json")
+	if k.ifMatch != "" {
+		req.Header.Set("If-Match", k.ifMatch)
+	}
+	if c.Name != "" {
+		req.Header.Set("X-Operator-Name", c.Name)
+	}
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}

@@ -67,9 +67,11 @@ type node struct {
 	parsed        *settings.Cluster
 	parsedVersion uint64
 	running       []*poller.Pipeline // of the term; nil while none runs
-	drained       *sync.WaitGroup
+	encoders      []namedEncoder     // of the running pipelines
+	drained       chan struct{}      // closed when these have ended; nil while none runs
 	trouble       trouble
 	lastVerdict   verdictMemory
+	file          localFile
 }
 
 // Run is a node's whole life: it returns nil after ctx has ended and the node has stopped in good
@@ -78,9 +80,15 @@ func Run(ctx context.Context, opts Options) (err error) {
 	n := &node{opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), started: time.Now()}
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.polling = poller.NewMetrics(n.reg)
-	n.publishing = publisher.NewMetrics(n.reg)
+	n.publishing = publisher.NewMetrics(n.reg, destinationsIn(opts)...)
 	registerPlanned(n.reg)
 
+	// The address first: a node that cannot be seen must not have formed a cluster already.
+	ln, err := listen(ctx, opts.Listener, opts.Node.ListenAddress, "ListenAddress")
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
 	raft, err := openRaft(opts, n.log, n.reg)
 	if err != nil {
 		return err
@@ -89,16 +97,29 @@ func Run(ctx context.Context, opts Options) (err error) {
 	n.coord = raft
 	n.reg.MustRegister(gauges{n})
 
-	ln, err := listen(ctx, opts.Listener, opts.Node.ListenAddress, "ListenAddress")
-	if err != nil {
-		return err
-	}
 	server, err := n.server()
 	if err != nil {
 		return err
 	}
 	n.log.Info("node started", "node", opts.Node.NodeID, "role", opts.Node.Role, "version", opts.Version, "page", opts.Node.AdvertiseUrl)
 	return n.serve(ctx, server, ln)
+}
+
+// destinationsIn names the destinations of this node's own file, so that their series exist from the start.
+func destinationsIn(opts Options) []string {
+	if len(opts.ClusterText) == 0 {
+		return nil
+	}
+	cfg, _ := settings.ParseCluster(opts.ClusterFile, opts.ClusterText, settings.Options{Dir: opts.Node.Dir})
+	return destinationNames(cfg)
+}
+
+func destinationNames(cfg *settings.Cluster) []string {
+	var names []string
+	for _, d := range cfg.Destinations() {
+		names = append(names, d.Name)
+	}
+	return names
 }
 
 // serve runs all goroutines of the node until ctx ends or one of them cannot go on.
@@ -154,7 +175,9 @@ func (n *node) stop(ctx context.Context) {
 		return
 	}
 	n.log.Info("stopping: finishing the batch in flight, then handing over")
-	n.drain(drainTime)
+	if !n.drain(ctx, drainTime) {
+		n.log.Warn("the batch in flight was not finished in time; it may be sent again by the next leader")
+	}
 	target := n.successor()
 	if target == "" {
 		return
@@ -168,27 +191,26 @@ func (n *node) stop(ctx context.Context) {
 	n.log.Info("handed over", "to", target)
 }
 
-// drain lets all running pipelines finish, for at most d.
-func (n *node) drain(d time.Duration) {
+// drain lets all running pipelines finish what is in flight, for at most d. It reports whether they did.
+func (n *node) drain(ctx context.Context, d time.Duration) bool {
 	n.mu.Lock()
 	running, done := n.running, n.drained
 	n.mu.Unlock()
 	if done == nil {
-		return
+		return true
 	}
 	for _, p := range running {
 		p.Drain()
 	}
-	finished := make(chan struct{})
-	go func() {
-		done.Wait()
-		close(finished)
-	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
 	select {
-	case <-finished:
-	case <-time.After(d):
-		n.log.Warn("the batch in flight was not finished in time; it may be sent again by the next leader")
+	case <-done:
+		return true
+	case <-ctx.Done():
+	case <-timer.C:
 	}
+	return false
 }
 
 // successor is a voter in contact that can do the work, the Primary and then the Secondary before
@@ -238,12 +260,17 @@ func (n *node) listenAndServe(server *http.Server, ln net.Listener) error {
 
 // server is the API's. Its certificate is read again whenever its files change.
 func (n *node) server() (*http.Server, error) {
-	token, err := readToken(n.opts.Node.Auth.ReadTokenFile)
+	readers, err := readToken(n.opts.Node.Auth.ReadTokenFile)
 	if err != nil {
 		return nil, err
 	}
-	handler := api.New(api.Config{ReadToken: token}, api.Deps{
+	operators, err := readToken(n.opts.Node.Auth.OperatorTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	handler := api.New(api.Config{ReadToken: readers, OperatorToken: operators}, api.Deps{
 		Status: n.status, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg,
+		Settings: applier{n}, Parked: shelf{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.log.Named("audit"),
 	})
 	server := api.Server(handler)
 	server.ErrorLog = n.log.Named("api").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
@@ -272,17 +299,17 @@ func (n *node) isLeader() bool {
 	return n.opts.Node.Role != cluster.Witness && !n.stopping.Load() && n.coord.View().Leading
 }
 
-// setRunning shows the pipelines of the term. Their end is announced by setRunning(nil).
-func (n *node) setRunning(p []*poller.Pipeline) {
+// setRunning shows the pipelines of the term and what encodes for them. Their end is announced by setRunning(nil, nil).
+func (n *node) setRunning(p []*poller.Pipeline, e []namedEncoder) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.drained != nil {
-		n.drained.Done()
+		close(n.drained)
 		n.drained = nil
 	}
-	if n.running = p; p != nil {
-		n.drained = new(sync.WaitGroup)
-		n.drained.Add(1)
+	n.running, n.encoders = p, e
+	if p != nil {
+		n.drained = make(chan struct{})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -23,13 +24,15 @@ type feed struct {
 	version uint64
 	cfg     *settings.Cluster
 	scom    *scom.Client
+	asked   scom.Config // what scom was made of
 	lines   []*line
 }
 
 // line is one destination of a feed and its pipeline's settings.
 type line struct {
-	name     string // of the pipeline
-	previous string // pipeline whose state this one carries on; mostly empty
+	name     string           // of the pipeline
+	previous string           // pipeline whose state this one carries on; mostly empty
+	asked    publisher.Config // what dest was made of
 	dest     *publisher.Destination
 	cfg      poller.Config
 }
@@ -37,21 +40,28 @@ type line struct {
 // pipelineName names the pipeline of the alerts' stream to a destination.
 func pipelineName(destination string) string { return "alerts/" + destination }
 
-// newFeed connects nothing yet; it resolves secrets and reads certificates.
-func newFeed(n *node, version uint64, cfg *settings.Cluster) (*feed, error) {
+// newFeed connects nothing yet; it resolves secrets and reads certificates. Where the consoles' settings are those of the
+// feed before it takes over that one's client: a change of something else must not cost a log-on, nor shorten the pause after
+// a refused one.
+func newFeed(n *node, version uint64, cfg *settings.Cluster, before *feed) (*feed, error) {
 	f := &feed{version: version, cfg: cfg}
-	consoles, err := scomConfig(cfg)
-	if err != nil {
+	var err error
+	if f.asked, err = scomConfig(cfg); err != nil {
 		return nil, err
 	}
-	consoles.Dial = n.opts.Dial
-	if f.scom, err = scom.New(consoles, n.log.Named("scom")); err != nil {
-		return nil, err
+	if before != nil && reflect.DeepEqual(f.asked, before.asked) {
+		f.scom = before.scom
+	} else {
+		consoles := f.asked
+		consoles.Dial = n.opts.Dial
+		if f.scom, err = scom.New(consoles, n.log.Named("scom")); err != nil {
+			return nil, err
+		}
 	}
 	for _, d := range cfg.Destinations() {
 		l, err := newLine(n, cfg, d)
 		if err != nil {
-			f.Close()
+			f.close(before)
 			return nil, err
 		}
 		f.lines = append(f.lines, l)
@@ -60,8 +70,13 @@ func newFeed(n *node, version uint64, cfg *settings.Cluster) (*feed, error) {
 }
 
 // Close signs out of SCOM and closes all connections. No pipeline may run any more.
-func (f *feed) Close() {
-	f.scom.Close()
+func (f *feed) Close() { f.close(nil) }
+
+// close leaves alone what the other feed uses; nil uses nothing.
+func (f *feed) close(other *feed) {
+	if other == nil || other.scom != f.scom {
+		f.scom.Close()
+	}
 	for _, l := range f.lines {
 		l.dest.Close()
 	}
@@ -88,27 +103,52 @@ func scomConfig(cfg *settings.Cluster) (scom.Config, error) {
 	return c, nil
 }
 
-func newLine(n *node, cfg *settings.Cluster, d settings.Destination) (*line, error) {
-	p := publisher.Config{Name: d.Name, MaxPayloadBytes: cfg.MaxPayloadBytes(), Dial: n.opts.Dial}
+// stale reports whether a secret is not what the feed was made with. One that cannot be read now changes nothing:
+// what works goes on.
+func (f *feed) stale() bool {
+	consoles, err := scomConfig(f.cfg)
+	if err == nil && !reflect.DeepEqual(consoles, f.asked) {
+		return true
+	}
+	for i, d := range f.cfg.Destinations() {
+		if lams, err := destinationConfig(f.cfg, d); err == nil && !reflect.DeepEqual(lams, f.lines[i].asked) {
+			return true
+		}
+	}
+	return false
+}
+
+func destinationConfig(cfg *settings.Cluster, d settings.Destination) (publisher.Config, error) {
+	p := publisher.Config{Name: d.Name, MaxPayloadBytes: cfg.MaxPayloadBytes()}
 	if cfg.AuthTokenRequired {
 		token, err := cfg.AuthTokenCode.Resolve()
 		if err != nil {
-			return nil, fmt.Errorf("AuthTokenCode: %w", err)
+			return p, fmt.Errorf("AuthTokenCode: %w", err)
 		}
 		p.AuthToken = token
 	}
 	for _, m := range d.LAMs {
 		lam, err := lamConfig(m)
 		if err != nil {
-			return nil, fmt.Errorf("LAM %s: %w", m.Name, err)
+			return p, fmt.Errorf("LAM %s: %w", m.Name, err)
 		}
 		p.LAMs = append(p.LAMs, lam)
 	}
+	return p, nil
+}
+
+func newLine(n *node, cfg *settings.Cluster, d settings.Destination) (*line, error) {
+	asked, err := destinationConfig(cfg, d)
+	if err != nil {
+		return nil, err
+	}
+	p := asked
+	p.Dial = n.opts.Dial
 	dest, err := publisher.New(p, n.log, n.publishing)
 	if err != nil {
 		return nil, fmt.Errorf("destination %s: %w", d.Name, err)
 	}
-	l := &line{name: pipelineName(d.Name), dest: dest, cfg: pipelineConfig(cfg, d.Name, p.MaxPayloadBytes-dest.Overhead())}
+	l := &line{name: pipelineName(d.Name), asked: asked, dest: dest, cfg: pipelineConfig(cfg, d.Name, p.MaxPayloadBytes-dest.Overhead())}
 	if d.PreviousName != "" {
 		l.previous = pipelineName(d.PreviousName)
 	}

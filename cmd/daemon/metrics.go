@@ -1,7 +1,10 @@
 package daemon
 
 import (
+	"crypto/x509"
+	"encoding/pem"
 	"math"
+	"os"
 	"runtime"
 	"time"
 
@@ -27,6 +30,7 @@ var (
 	descOutbox       = desc("outbox_pending", "Accepted close requests not yet settled.")
 	descBuild        = desc("build_info", "Always 1; the labels say what runs.", "version", "go", "os", "arch")
 	descCursor       = desc("cursor_timestamp_seconds", "SCOM's time up to which the pipeline has delivered, as seconds since 1970.", "pipeline")
+	descCertExpiry   = desc("cert_expiry_timestamp_seconds", "When the certificate that this node shows ends, as seconds since 1970; 0 where none is set up, NaN if its file cannot be read.", "certificate")
 	outboxOutcomes   = []string{"closed", "already_closed", "refused"}
 	handoverReasons  = []string{"transfer", "maintenance", "stop", "failback", "work", "witness"}
 	handoverOutcomes = []string{"ok", "failed"}
@@ -38,7 +42,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descIsLeader, descTerm, descEpoch, descVoters, descChanges, descPeer,
-		descCommitAge, descConfig, descParked, descOutbox, descBuild, descCursor} {
+		descCommitAge, descConfig, descParked, descOutbox, descBuild, descCursor, descCertExpiry} {
 		ch <- d
 	}
 }
@@ -68,7 +72,30 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(descParked, float64(parked))
 	gauge(descOutbox, 0)
+	gauge(descCertExpiry, expiry(g.node.opts.Node.Tls.CertFile), "api")
+	gauge(descCertExpiry, expiry(g.node.opts.Node.ClusterTls.CertFile), "cluster")
 	gauge(descBuild, 1, g.node.opts.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// expiry reads the file at each scrape, since a renewed one is used without a restart.
+func expiry(certFile string) float64 {
+	if certFile == "" {
+		return 0
+	}
+	text, err := os.ReadFile(certFile)
+	if err != nil {
+		return math.NaN()
+	}
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		if leaf, err := x509.ParseCertificate(block.Bytes); err == nil {
+			return float64(leaf.NotAfter.Unix())
+		}
+		break
+	}
+	return math.NaN()
 }
 
 func boolean(b bool) float64 {

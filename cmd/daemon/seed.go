@@ -3,10 +3,13 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"os"
 	"time"
 
 	"scomconnector/cluster"
 	"scomconnector/cluster/state"
+	"scomconnector/cmd/settings"
 )
 
 // secondarySeedsAfter is how long the Primary has, once there is a leader, to seed the cluster with
@@ -63,10 +66,38 @@ func (n *node) compareFile(c state.ConfigVersion) {
 		return
 	}
 	n.log.Warn("the local settings file differs from the cluster's settings, which are in use",
-		"file", n.opts.ClusterFile, "version", c.Version, "hint", "compare them; applying a changed file to a running cluster is not built yet")
+		"file", n.opts.ClusterFile, "version", c.Version, "hint", aboutFile(n.opts.ClusterFile))
 }
 
-// differs reports whether this node has a file and it is not the version in use.
+// aboutFile is what to do about a file that differs.
+func aboutFile(file string) string {
+	return fmt.Sprintf("`scomconnector config diff %s` shows where, `config apply` puts the file into use", file)
+}
+
+// localFile is this node's SCOMConnectorConfig.json as it was last looked at.
+type localFile struct {
+	seen uint64 // version in use at that time; 0: as the node was started
+	text []byte
+}
+
+// differs reports whether this node has a file and it is not the version in use. The file is read again when the version
+// changes: applying it is what makes them equal.
 func (n *node) differs(c state.ConfigVersion) bool {
-	return len(n.opts.ClusterText) > 0 && c.Version > 0 && !bytes.Equal(bytes.TrimSpace(n.opts.ClusterText), bytes.TrimSpace(c.Text))
+	if len(n.opts.ClusterText) == 0 {
+		return false
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.file.text == nil {
+		n.file.text = n.opts.ClusterText
+	}
+	if c.Version > n.file.seen {
+		if n.file.seen > 0 {
+			if text, err := os.ReadFile(n.opts.ClusterFile); err == nil && len(text) <= settings.MaxFileBytes {
+				n.file.text = text
+			}
+		}
+		n.file.seen = c.Version
+	}
+	return c.Version > 0 && !bytes.Equal(bytes.TrimSpace(n.file.text), bytes.TrimSpace(c.Text))
 }

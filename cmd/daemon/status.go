@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	v1 "scomconnector/api/v1"
@@ -24,7 +23,7 @@ func (n *node) status() v1.Status {
 	view, health := n.coord.View(), n.coord.Health()
 	st := view.State
 	n.mu.Lock()
-	running, f, trouble := n.running, n.feed, n.trouble
+	running, encoders, f, trouble := n.running, n.encoders, n.feed, n.trouble
 	n.mu.Unlock()
 
 	config := st.Config()
@@ -45,7 +44,14 @@ func (n *node) status() v1.Status {
 	s.Changes = changes(st.Changes())
 	s.Pipelines, s.Parked = pipelines(st, running)
 	s.SCOM, s.LAMs = n.endpoints(cfg, f, view.Leading)
-	s.Warnings = n.warnings(cfg, running, s)
+	found := n.weaknesses(f, view.Leading)
+	for _, e := range encoders {
+		found = append(found, e.warning()...)
+	}
+	for _, p := range statuses(running) {
+		found = append(found, p.Warnings...)
+	}
+	s.Warnings = n.warnings(cfg, found, s.Config.DiffersFromFile)
 	s.Verdict = n.verdict(&s, verdictInput{view: view, health: health, trouble: trouble, pipes: statuses(running)})
 	return s
 }
@@ -93,12 +99,8 @@ func pipelines(st *state.State, running []*poller.Pipeline) ([]v1.Pipeline, v1.P
 	for _, s := range statuses(running) {
 		live[s.Name] = s
 	}
-	out, parked := []v1.Pipeline{}, v1.Parked{Newest: []v1.ParkedEntry{}}
+	out := []v1.Pipeline{}
 	for _, info := range st.Pipelines() {
-		parked.Count += info.ParkedNow
-		for _, e := range st.ParkedList(info.Name) {
-			parked.Newest = append(parked.Newest, parkedEntry(info.Name, e))
-		}
 		if !info.RemovedAt.IsZero() {
 			continue
 		}
@@ -111,11 +113,8 @@ func pipelines(st *state.State, running []*poller.Pipeline) ([]v1.Pipeline, v1.P
 		}
 		out = append(out, p)
 	}
-	slices.SortStableFunc(parked.Newest, func(a, b v1.ParkedEntry) int { return b.At.Compare(a.At) })
-	if len(parked.Newest) > newestParked {
-		parked.Newest = parked.Newest[:newestParked]
-	}
-	return out, parked
+	all := parkedEntries(st)
+	return out, v1.Parked{Count: len(all), Newest: all[:min(len(all), newestParked)]}
 }
 
 func parkedEntry(pipeline string, e state.Parked) v1.ParkedEntry {
@@ -164,29 +163,55 @@ func (n *node) endpoints(cfg *settings.Cluster, f *feed, leading bool) ([]v1.Con
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// warnings are what an operator should mend some day.
-func (n *node) warnings(cfg *settings.Cluster, running []*poller.Pipeline, s v1.Status) []string {
+// warnings are what an operator should mend some day: what the settings say, and what work has shown.
+func (n *node) warnings(cfg *settings.Cluster, found []string, differs bool) []string {
 	out := append([]string{}, n.opts.Node.Warnings.Strings()...)
 	if cfg != nil {
 		out = append(out, cfg.Warnings.Strings()...)
 	}
-	for _, c := range s.SCOM {
-		if c.Warning != "" {
-			out = append(out, fmt.Sprintf("SCOM server %s: %s", c.Name, c.Warning))
-		}
-	}
-	for _, m := range s.LAMs {
-		if m.Warning != "" {
-			out = append(out, fmt.Sprintf("LAM %s: %s", m.Name, m.Warning))
-		}
-	}
-	for _, p := range statuses(running) {
-		out = append(out, p.Warnings...)
-	}
-	if s.Config.DiffersFromFile {
-		out = append(out, "the settings file of this node differs from the settings in use")
+	out = append(out, found...)
+	if differs {
+		out = append(out, "the settings file of this node differs from the settings in use: "+aboutFile(n.opts.ClusterFile))
 	}
 	return out
+}
+
+// weaknesses are what the consoles and LAMs in use have shown. What their settings alone show, such as http://, the settings'
+// own warnings say.
+func (n *node) weaknesses(f *feed, leading bool) []string {
+	if f == nil || !leading {
+		return nil
+	}
+	var out []string
+	for _, c := range f.scom.Status() {
+		if c.Found != "" {
+			out = append(out, fmt.Sprintf("SCOM server %s: %s", c.Name, c.Found))
+		}
+	}
+	for _, l := range f.lines {
+		for _, m := range l.dest.Status() {
+			if m.Found != "" {
+				out = append(out, fmt.Sprintf("LAM %s: %s", m.Name, m.Found))
+			}
+		}
+	}
+	return out
+}
+
+// namedEncoder is what makes a pipeline's events.
+type namedEncoder struct {
+	pipeline string
+	*grouped
+}
+
+// warning tells of expressions that fail on some alerts, which the types could not show when the settings were read.
+func (e namedEncoder) warning() []string {
+	n := e.Errors()
+	if n == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: %d %s failed, and the alert was sent as if that key were not set; the last: %v",
+		e.pipeline, n, plural(int(min(n, 1<<30)), "expression", "expressions"), e.LastError())}
 }
 
 // unready lists why this node cannot take over the work of the cluster or a part of it.

@@ -10,6 +10,7 @@ import (
 	"scomconnector/cluster/state"
 	"scomconnector/cmd/settings"
 	"scomconnector/poller"
+	"scomconnector/publisher"
 )
 
 // lead runs one term: pipelines for the settings in use, and others whenever these change. It
@@ -22,7 +23,12 @@ func (n *node) lead(ctx context.Context, term cluster.Term) error {
 		part, end := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			n.untilChanged(part, version)
+			if what := n.untilChanged(part, version); what != "" {
+				n.log.Info(what+": finishing the batch in flight first", "version", n.state().Config().Version, "was", version)
+				if !n.drain(part, changeTime) && part.Err() == nil {
+					n.log.Warn("the batch in flight was not finished in time; it may be sent again")
+				}
+			}
 			end()
 		})
 		n.feedFor(part, term, version)
@@ -32,23 +38,48 @@ func (n *node) lead(ctx context.Context, term cluster.Term) error {
 	return nil
 }
 
-// untilChanged returns when the settings in use are not this version any more, or ctx ends.
-func (n *node) untilChanged(ctx context.Context, version uint64) {
+// changeTime is how long the batch in flight may hold up a change of the settings: as long as a LAM may take to answer, and
+// the commit behind it. Given up earlier it could arrive twice.
+const changeTime = 35 * time.Second
+
+// rereadSecrets is how often the secrets that the settings refer to are looked at: an operator who has just
+// corrected a password's file must not see the old one sent again.
+const rereadSecrets = 5 * time.Second
+
+// untilChanged returns what has changed when the settings in use are not this version any more, or a secret is not what the
+// feed was made with; nothing when ctx ends.
+func (n *node) untilChanged(ctx context.Context, version uint64) (what string) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
+	looked := time.Now()
 	for n.state().Config().Version == version {
+		if time.Since(looked) >= rereadSecrets {
+			looked = time.Now()
+			n.mu.Lock()
+			f := n.feed
+			n.mu.Unlock()
+			if f != nil && f.version == version && f.stale() {
+				return "a password or token has changed"
+			}
+		}
 		select {
 		case <-ctx.Done():
-			return
+			return ""
 		case <-tick.C:
 		}
 	}
+	return "other settings are in use"
 }
 
 // feedFor delivers under one version of the settings until ctx ends. What keeps it from starting is
 // shown and tried again: a secret's file may appear, a console may come back.
 func (n *node) feedFor(ctx context.Context, term cluster.Term, version uint64) {
 	if version == 0 {
+		select { // the Primary's file is on its way
+		case <-ctx.Done():
+			return
+		case <-time.After(settling):
+		}
 		n.setTrouble(trouble{text: "this cluster has no settings yet", do: "start the Primary with its SCOMConnectorConfig.json"})
 		<-ctx.Done()
 		return
@@ -56,12 +87,13 @@ func (n *node) feedFor(ctx context.Context, term cluster.Term, version uint64) {
 	defer n.setTrouble(trouble{})
 	var last string
 	for {
-		f, group, err := n.readyFeed(ctx, term, version)
+		f, err := n.readyFeed(ctx, term, version)
 		if err == nil {
 			n.setTrouble(trouble{})
-			err = n.runFeed(ctx, term, f, group)
+			err = n.runFeed(ctx, term, f)
 		}
-		if n.stopping.Load() { // drained: nothing is begun any more
+		// Drained for a stop or for other settings: nothing is begun any more.
+		if n.stopping.Load() || n.state().Config().Version != version {
 			<-ctx.Done()
 		}
 		if ctx.Err() != nil {
@@ -81,14 +113,10 @@ func (n *node) feedFor(ctx context.Context, term cluster.Term, version uint64) {
 }
 
 // readyFeed makes or finds the feed of this version and what it needs before a pipeline can start.
-func (n *node) readyFeed(ctx context.Context, term cluster.Term, version uint64) (*feed, string, error) {
+func (n *node) readyFeed(ctx context.Context, term cluster.Term, version uint64) (*feed, error) {
 	f, err := n.feedOf(version)
 	if err != nil {
-		return nil, "", err
-	}
-	group, err := f.managementGroup(ctx, term.Propose, n.state())
-	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	op := state.SetPipelines{At: time.Now().UTC(), Carry: map[string]string{}}
 	for _, l := range f.lines {
@@ -98,13 +126,13 @@ func (n *node) readyFeed(ctx context.Context, term cluster.Term, version uint64)
 		}
 	}
 	if res, err := term.Propose(ctx, op); err != nil || res.Err != nil {
-		return nil, "", errors.Join(err, res.Err)
+		return nil, errors.Join(err, res.Err)
 	}
-	return f, group, nil
+	return f, nil
 }
 
 // runFeed runs all pipelines of the feed until ctx ends, or one of them cannot go on.
-func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed, group string) error {
+func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed) error {
 	if !f.cfg.IsActiveAlertPolling {
 		n.setTrouble(trouble{text: "alert polling is switched off in the settings", do: "set IsActiveAlertPolling to true", mild: true})
 		<-ctx.Done()
@@ -113,19 +141,26 @@ func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed, group st
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var running []*poller.Pipeline
+	var encoders []namedEncoder
 	for _, l := range f.lines {
-		enc, err := f.encoder(n, group, l)
+		g, err := f.group(n, term, l)
 		if err != nil {
 			return err
 		}
+		encoders = append(encoders, namedEncoder{l.name, g})
 		running = append(running, poller.New(l.cfg, poller.Deps{
-			Source: f.scom, Sink: l.dest, Encoder: enc,
+			Source: g, Sink: l.dest, Encoder: g,
 			Ledger: &ledger{term: term, state: n.state(), pipeline: l.name},
 			Log:    n.log.Named("poller"), Metrics: n.polling,
 		}))
 	}
-	n.setRunning(running)
-	defer n.setRunning(nil)
+	n.setRunning(running, encoders)
+	defer n.setRunning(nil, nil)
+	if n.stopping.Load() { // whoever stops the node may have found nothing to drain a moment ago
+		for _, p := range running {
+			p.Drain()
+		}
+	}
 	errs := make([]error, len(running))
 	var wg sync.WaitGroup
 	for i, p := range running {
@@ -144,14 +179,14 @@ func (n *node) feedOf(version uint64) (*feed, error) {
 	n.mu.Lock()
 	old := n.feed
 	n.mu.Unlock()
-	if old != nil && old.version == version {
+	if old != nil && old.version == version && !old.stale() {
 		return old, nil
 	}
 	cfg, err := n.settingsOf(version)
 	if err != nil {
 		return nil, err
 	}
-	f, err := newFeed(n, version, cfg)
+	f, err := newFeed(n, version, cfg, old)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +194,7 @@ func (n *node) feedOf(version uint64) (*feed, error) {
 	n.feed = f
 	n.mu.Unlock()
 	if old != nil {
-		old.Close()
+		old.close(f)
 	}
 	return f, nil
 }
@@ -180,5 +215,6 @@ func (n *node) settingsOf(version uint64) (*settings.Cluster, error) {
 		return nil, err
 	}
 	n.parsed, n.parsedVersion = cfg, version
+	publisher.NewMetrics(n.reg, destinationNames(cfg)...)
 	return cfg, nil
 }

@@ -92,12 +92,20 @@ func allIsWell(in verdictInput) string {
 		if in.view.Leader == "" {
 			return "Starting."
 		}
-		return fmt.Sprintf("Standing by: %s leads and delivers; details are on its page.", in.view.Leader)
+		return fmt.Sprintf("Standing by: %s leads; whether it delivers is on its page.", in.view.Leader)
 	}
 	for _, p := range in.pipes {
 		if p.Phase == poller.PhaseCatchingUp || p.Phase == poller.PhaseFirst {
 			return fmt.Sprintf("Delivering: %s %s.", p.Phase, p.Progress)
 		}
+	}
+	for _, p := range in.pipes {
+		if p.LastPoll.IsZero() {
+			return "Starting: waiting for SCOM's first answer."
+		}
+	}
+	if len(in.pipes) == 0 {
+		return "Starting."
 	}
 	return "Delivering: all that SCOM shows has reached Moogsoft."
 }

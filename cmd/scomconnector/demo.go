@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -33,17 +34,27 @@ example: scomconnector demo --storm 20000
 // demoPort is the port people expect; a free one is taken if it is in use.
 const demoPort = 8085
 
+// maxStorm is an hour of the worst storm that was ever told of; the simulators hold it all in memory.
+const maxStorm = 200_000
+
 func runDemo(t terminal, args []string) error {
 	var storm int
 	var length time.Duration
 	fs := flags("demo")
-	fs.IntVar(&storm, "storm", 0, "")
-	fs.DurationVar(&length, "for", 0, "")
+	fs.Func("storm", "", func(s string) (err error) {
+		if storm, err = strconv.Atoi(s); err != nil || storm < 0 || storm > maxStorm {
+			return fmt.Errorf("accepted are 0 to %d", maxStorm)
+		}
+		return nil
+	})
+	fs.Func("for", "", func(s string) (err error) {
+		if length, err = time.ParseDuration(s); err != nil || length <= 0 {
+			return errors.New("accepted is a time such as 30s, 5m or 1h")
+		}
+		return nil
+	})
 	if err := parse(fs, args, 0); err != nil {
 		return err
-	}
-	if storm < 0 || storm > 200_000 {
-		return usageError{fmt.Errorf("--storm %d: accepted are 0 to 200000", storm)}
 	}
 	ctx, stop := untilSignal(hclog.NewNullLogger())
 	defer stop()

@@ -41,10 +41,13 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"run", "[--node FILE] [--config FILE]", "run this node until it is told to stop", runNode, helpRun},
-		{"demo", "[--storm N]", "show it working: simulated SCOM and LAM, a three-node cluster", runDemo, helpDemo},
+		{"demo", "[--storm N] [--for TIME]", "show it working: simulated SCOM and LAM, a three-node cluster", runDemo, helpDemo},
 		{"init", "--primary HOST --scom HOST --lam URL --out DIR", "write ready-to-copy files for each node", runInit, helpInit},
 		{"check", "[--node FILE] [--config FILE]", "read both settings files and say all that is wrong", runCheck, helpCheck},
-		{"config", "import FILE [--out FILE]", "turn the original connector's settings into ours", runConfig, helpConfig},
+		{"cert", "ca|issue|renew|show [flags]", "certificates between the nodes: make, renew, show", runCert, helpCert},
+		{"config", "show|diff|apply|rollback|import [flags]", "the settings that the cluster shares: see, change, undo", runConfig, helpConfig},
+		{"parked", "list|show|remove [KEY] [flags]", "what was refused for good: look at it, remove it", runParked, helpParked},
+		{"reconcile", "confirm [flags]", "say that alerts which vanished from SCOM are really gone", runReconcile, helpReconcile},
 		{"status", "[--url URL] [--json]", "what a running node says of itself and the cluster", runStatus, helpStatus},
 		{"version", "", "print the version", runVersion, helpVersion},
 	}
@@ -100,7 +103,7 @@ func report(t terminal, c command, err error) int {
 	case err == nil:
 		return exitOK
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintf(t.out, "usage: scomconnector %s %s\n\n%s", c.name, c.args, c.help)
+		fmt.Fprintf(t.out, "usage: %s\n\n%s", strings.TrimSpace("scomconnector "+c.name+" "+c.args), c.help)
 		return exitOK
 	case errors.Is(err, errReported):
 		return exitFail
@@ -144,12 +147,33 @@ func parse(fs *flag.FlagSet, args []string, max int) error {
 		if errors.Is(err, flag.ErrHelp) {
 			return err
 		}
-		return usageError{err}
+		return usageError{plainFlagError(err)}
 	}
 	if fs.NArg() > max {
 		return usageError{fmt.Errorf("unexpected argument %q", fs.Arg(max))}
 	}
 	return nil
+}
+
+// plainFlagError says it in our words: package flag writes one hyphen where we write two, and calls an
+// undefined flag what its author sees in it. Its errors have no types, so only the text can be turned; what
+// is not recognised is shown as it is.
+func plainFlagError(err error) error {
+	text := err.Error()
+	if name, ok := strings.CutPrefix(text, "flag provided but not defined: -"); ok {
+		return fmt.Errorf("there is no flag --%s", strings.TrimPrefix(name, "-"))
+	}
+	if name, ok := strings.CutPrefix(text, "flag needs an argument: -"); ok {
+		return fmt.Errorf("--%s needs a value behind it", strings.TrimPrefix(name, "-"))
+	}
+	if rest, ok := strings.CutPrefix(text, "invalid value "); ok {
+		if value, rest, ok := strings.Cut(rest, " for flag -"); ok {
+			if name, why, ok := strings.Cut(rest, ": "); ok {
+				return fmt.Errorf("--%s %s: %s", name, value, why)
+			}
+		}
+	}
+	return err
 }
 
 // list is a flag that may be given several times, or once with commas.

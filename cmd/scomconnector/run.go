@@ -38,6 +38,10 @@ func (f *files) complete() {
 	if f.cluster == "" {
 		f.cluster = filepath.Join(filepath.Dir(f.node), settings.ClusterFileName)
 	}
+	// Messages name the file so that it can be found, whatever folder the reader is in.
+	if abs, err := filepath.Abs(f.cluster); err == nil {
+		f.cluster = abs
+	}
 }
 
 const helpRun = `Runs this node until SIGINT or SIGTERM; then it finishes the batch in flight, hands leadership
@@ -73,11 +77,24 @@ func runNode(t terminal, args []string) error {
 	ctx, stop := untilSignal(log)
 	defer stop()
 	if err := daemon.Run(ctx, opts); err != nil {
-		log.Error("stopped", "error", err)
-		return err
+		if opts.Node.Log.File != "" { // elsewhere the error's own line is the last of the log
+			log.Error("stopped", "error", err)
+		}
+		return startHint(err)
 	}
 	return nil
 }
+
+// startHint adds what to do where the error is one that every operator meets some day.
+func startHint(err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaAddrInUse) {
+		return hinted{err, "another program, or this node itself, listens there already: stop it, or change that address in node.json"}
+	}
+	return err
+}
+
+// wsaAddrInUse is what Windows says where others say EADDRINUSE.
+const wsaAddrInUse = syscall.Errno(10048)
 
 // loadOptions reads both files and reports all that is wrong with either.
 func loadOptions(f files) (daemon.Options, error) {

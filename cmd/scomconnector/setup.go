@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"golang.org/x/term"
@@ -13,8 +14,8 @@ import (
 )
 
 const helpInit = `Writes a folder for each node, ready to copy to its machine: both settings files with comments, an
-operator token, and for the Primary the mark that lets it start first. Nothing is overwritten.
-Asks on a terminal for what is missing.
+operator token, for several nodes the certificates by which they know each other, and for the Primary the
+mark that lets it start first. Nothing is overwritten. Asks on a terminal for what is missing.
 
   --primary HOST     machine of the Primary
   --secondary HOST   machine of the Secondary
@@ -84,62 +85,61 @@ func runCheck(t terminal, args []string) error {
 	return nil
 }
 
-const helpConfig = `config import FILE reads the original connector's SCOMConnectorConfig.json and writes ours: the same
-keys, with what cannot be taken over replaced, a comment at each place, and a report of what is left.
-
-  --out FILE          where to write (default: standard output; never overwrites)
-  --answer KEY=VALUE  a value for a key, such as 'ScomServers[0].Password=file:scom-password'
-
-example: scomconnector config import SCOMConnectorConfig.json --out new/SCOMConnectorConfig.json
-`
-
-func runConfig(t terminal, args []string) error {
-	if len(args) > 0 && (args[0] == "--help" || args[0] == "-h") {
-		return parse(flags("config"), args, 0)
-	}
-	if len(args) == 0 || args[0] != "import" {
-		return usageError{errors.New("config needs what to do: import FILE")}
-	}
-	// FILE may stand before or behind the flags.
-	var file string
-	args = args[1:]
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		file, args = args[0], args[1:]
-	}
+// importConfig turns the original connector's settings into ours.
+func importConfig(t terminal, args []string) error {
 	var to string
 	answers := pairs{}
 	fs := flags("config import")
 	fs.StringVar(&to, "out", "", "")
 	fs.Var(answers, "answer", "")
-	if err := parse(fs, args, 1); err != nil {
+	file, err := argument(fs, args)
+	if err != nil {
 		return err
-	}
-	if file == "" {
-		file = fs.Arg(0)
 	}
 	if file == "" {
 		return usageError{errors.New("config import needs the file to read")}
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return err
+		return fmt.Errorf("read the file to import: %w", err)
 	}
 	out, report, err := settings.Import(text, answers)
 	if err != nil {
 		return fmt.Errorf("import %s: %w", file, err)
 	}
-	for _, f := range report {
-		fmt.Fprintln(t.err, f)
-	}
 	if to == "" {
 		_, err = t.out.Write(out)
+	} else {
+		err = writeNew(to, out)
+	}
+	if err != nil {
 		return err
 	}
-	return writeNew(to, out)
+	reportImport(t, report)
+	return nil
 }
 
-// writeNew writes a file that must not be there yet, readable by its owner only.
+// reportImport goes to standard error, since standard output may be the file.
+func reportImport(t terminal, report []settings.Finding) {
+	open := 0
+	for _, f := range report {
+		word := "note"
+		if f.Open {
+			word = "to answer"
+			open++
+		}
+		fmt.Fprintf(t.err, "%s: %s\n", word, f)
+	}
+	if open > 0 {
+		fmt.Fprintf(t.err, "hint: %d left to answer: write them into the new file, or import again with --answer KEY=VALUE for each\n", open)
+	}
+}
+
+// writeNew writes a file that must not be there yet, readable by its owner only, and makes its folder.
 func writeNew(path string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("make the folder: %w", err)
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, os.ErrExist) {
 		return hinted{fmt.Errorf("%s is there already", path), "nothing is overwritten: name another file"}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -37,7 +39,7 @@ func runStatus(t terminal, args []string) error {
 	if tokenFile != "" {
 		b, err := os.ReadFile(tokenFile)
 		if err != nil {
-			return err
+			return hinted{fmt.Errorf("read the token: %w", err), "--token-file names the file that the node's ReadTokenFile names"}
 		}
 		token = strings.TrimSpace(string(b))
 	}
@@ -45,7 +47,7 @@ func runStatus(t terminal, args []string) error {
 	defer cancel()
 	s, err := client.New(url, token).Status(ctx)
 	if err != nil {
-		return hinted{err, "is a node running there? --url names another one"}
+		return hinted{err, statusHint(err)}
 	}
 	if asJSON {
 		enc := json.NewEncoder(t.out)
@@ -53,6 +55,18 @@ func runStatus(t terminal, args []string) error {
 		return enc.Encode(s)
 	}
 	return printStatus(t, &s)
+}
+
+// statusHint is what the node or the client advises, and how this command takes the advice.
+func statusHint(err error) string {
+	refusal, ok := errors.AsType[*client.Error](err)
+	switch {
+	case ok && refusal.Code == http.StatusUnauthorized:
+		return "--token-file FILE gives the content of ReadTokenFile"
+	case ok && refusal.Hint != "":
+		return refusal.Hint + " (--url names the node to ask)"
+	}
+	return "--url names the node to ask"
 }
 
 func printStatus(t terminal, s *v1.Status) error {

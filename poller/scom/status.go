@@ -17,6 +17,8 @@ type ConsoleStatus struct {
 	LastFailed time.Time
 	Group      string // its management group, where the server tells
 	Warning    string // a fact that an operator should mend; empty if there is none
+	// Found is the part of Warning that only the console's answers have shown, not its settings.
+	Found string
 }
 
 // State is how a console's last poll went.
@@ -64,10 +66,11 @@ func (c *console) describe() ConsoleStatus {
 		s.State = StateUnknown
 	}
 	if c.windows {
+		s.Found = "the console is set to Windows authentication, and we log on with network authentication"
 		if s.Warning != "" {
 			s.Warning += "; "
 		}
-		s.Warning += "the console is set to Windows authentication, and we log on with network authentication"
+		s.Warning += s.Found
 	}
 	return s
 }

@@ -1,0 +1,191 @@
+package api
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// writeDeadline bounds one write: an election and a commit take a few seconds.
+const writeDeadline = 10 * time.Second
+
+// done is what a write answers.
+type done struct {
+	body any    // as JSON; nil: 204
+	what string // for the audit; never a secret
+	etag string
+}
+
+// writing lets those pass who may write, and audits both what was done and what was refused: by whom, from where, what.
+func (s *server) writing(h func(r *http.Request, by string) (done, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		by, err := s.operator(r)
+		if err != nil {
+			s.audit.refused(r, err)
+			refuse(w, err)
+			return
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), writeDeadline)
+		defer cancel()
+		d, err := h(r.WithContext(ctx), by)
+		if err != nil {
+			s.audit.log.Warn("operator write failed", "who", by, "from", r.RemoteAddr, "what", r.Method+" "+clip(r.URL.RequestURI(), 200), "error", err)
+			refuse(w, err)
+			return
+		}
+		s.audit.log.Info("operator write", "who", by, "from", r.RemoteAddr, "what", d.what)
+		if d.etag != "" {
+			w.Header().Set("ETag", d.etag)
+		}
+		if d.body == nil {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		answerJSON(w, http.StatusOK, d.body)
+	})
+}
+
+// audit writes the log of writes.
+type audit struct {
+	log hclog.Logger
+
+	mu   sync.Mutex // guards last
+	last string     // refusal that was logged last
+}
+
+// refused logs a stranger's attempt once, however often it is repeated: the log must not be his to fill.
+func (a *audit) refused(r *http.Request, err error) {
+	host, _, splitErr := net.SplitHostPort(r.RemoteAddr)
+	if splitErr != nil {
+		host = r.RemoteAddr
+	}
+	now := host + " " + err.Error()
+	a.mu.Lock()
+	again := now == a.last
+	a.last = now
+	a.mu.Unlock()
+	if !again {
+		a.log.Warn("operator write refused", "from", r.RemoteAddr, "what", r.Method+" "+clip(r.URL.EscapedPath(), 200), "error", err)
+	}
+}
+
+// operator says who the writer is, or why this is nobody who may write.
+//
+// The operator token decides where there is one. Without one, whoever sits at the machine may write. Three things could
+// make a stranger look as if he did: a proxy on this machine, which says so in a header; a page that a browser on this
+// machine has open, which carries its origin; and a name of a stranger's that resolves to this machine, which shows in Host.
+func (s *server) operator(r *http.Request) (string, error) {
+	if foreignPage(r) {
+		return "", errForeignPage
+	}
+	if s.operators.set {
+		given, ok := bearer(r)
+		if !ok {
+			return "", errNoToken
+		}
+		if !s.operators.is(given) {
+			return "", errWrongToken
+		}
+		return named(r, "operator token"), nil
+	}
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return "", errNotLocal
+	}
+	if forwarded(r) {
+		return "", errForwarded
+	}
+	if !s.ownName(r.Host) {
+		return "", errForeignHost
+	}
+	return named(r, "somebody on this machine"), nil
+}
+
+// OperatorHeader may carry the name of the person behind a token that several share. It is shown in the audit and in the
+// settings' history; nobody checks it.
+const OperatorHeader = "X-Operator-Name"
+
+func named(r *http.Request, by string) string {
+	name := strings.Map(func(c rune) rune {
+		if c < ' ' || c == 0x7f || c == '"' {
+			return -1
+		}
+		return c
+	}, r.Header.Get(OperatorHeader))
+	if name = clip(name, 64); name == "" {
+		return by
+	}
+	return name + " (" + by + ")"
+}
+
+// foreignPage reports whether a browser sends this for another site's page. Commands send neither header.
+func foreignPage(r *http.Request) bool {
+	if !slices.Contains([]string{"", "none", "same-origin"}, strings.ToLower(r.Header.Get("Sec-Fetch-Site"))) {
+		return true
+	}
+	for _, origin := range r.Header.Values("Origin") {
+		u, err := url.Parse(origin)
+		if err != nil || u.Host == "" || !strings.EqualFold(withoutPort(u.Host, u.Scheme), withoutPort(r.Host, u.Scheme)) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutPort takes the scheme's own port away, which browsers leave out.
+func withoutPort(host, scheme string) string {
+	own := map[string]string{"http": ":80", "https": ":443"}
+	return strings.TrimSuffix(host, own[scheme])
+}
+
+// forwarded reports whether a proxy has passed this on.
+func forwarded(r *http.Request) bool {
+	for name := range r.Header {
+		if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" || name == "Via" {
+			return true
+		}
+	}
+	return false
+}
+
+// ownName reports whether Host is a name of this node's: a loopback name, an IP of this machine, or a host of its settings.
+func (s *server) ownName(hostPort string) bool {
+	host := hostPort
+	if h, _, err := net.SplitHostPort(hostPort); err == nil {
+		host = h
+	}
+	host = strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), "."))
+	if host == "localhost" {
+		return true
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return ip.Unmap().IsLoopback() || s.ownAddress(ip.Unmap())
+	}
+	return host != "" && slices.ContainsFunc(s.deps.Names(), func(name string) bool { return strings.EqualFold(name, host) })
+}
+
+func (s *server) ownAddress(ip netip.Addr) bool {
+	all, err := s.addresses()
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(all, func(a net.Addr) bool {
+		prefix, err := netip.ParsePrefix(a.String())
+		return err == nil && prefix.Addr().Unmap() == ip
+	})
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+	}
+	return strings.ToValidUTF8(s, "")
+}

@@ -1,0 +1,95 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	v1 "scomconnector/api/v1"
+)
+
+// Errors of Settings and Parked, to be wrapped with what is the matter. Any other error is answered 500.
+var (
+	// ErrNotFound: there is no such version or entry.
+	ErrNotFound = errors.New("not found")
+	// ErrStale: the settings are not the ones that were changed.
+	ErrStale = errors.New("the settings have changed meanwhile")
+	// ErrInvalid: the settings cannot be used; all faults are wrapped.
+	ErrInvalid = errors.New("the settings are not usable")
+	// ErrNoLeader: nobody could take the write; nothing was changed.
+	ErrNoLeader = errors.New("the cluster has no leader")
+	// ErrElsewhere: another node must be asked; the wrapping names it.
+	ErrElsewhere = errors.New("this node does not poll")
+	// ErrUnknownOutcome: the write may or may not have happened.
+	ErrUnknownOutcome = errors.New("it is not known whether this was done")
+)
+
+// What this package refuses by itself.
+var (
+	errNoRoute     = errors.New("there is nothing at this address")
+	errMethod      = errors.New("this address does not take that method")
+	errReadToken   = errors.New("a token is needed to read")
+	errNoToken     = errors.New("a token is needed to change anything")
+	errWrongToken  = errors.New("this is not the operator token")
+	errNotLocal    = errors.New("without an operator token changes are taken from this machine only")
+	errForwarded   = errors.New("without an operator token changes are not taken through a proxy")
+	errForeignHost = errors.New("this is not a name of this node")
+	errForeignPage = errors.New("changes are not taken from another site's page")
+	errTooLarge    = errors.New("the request body is too large")
+	errNoMatch     = errors.New("If-Match is missing")
+	errRequest     = errors.New("the request makes no sense")
+)
+
+// refusals is the one table that maps errors to statuses, with what to do about each.
+var refusals = []struct {
+	err  error
+	code int
+	hint string
+}{
+	{errNoRoute, http.StatusNotFound, "the status page is at /, its figures at /api/v1/status"},
+	{errMethod, http.StatusMethodNotAllowed, "the header Allow names what it takes"},
+	{errReadToken, http.StatusUnauthorized, "send Authorization: Bearer with the content of ReadTokenFile; in a browser give it as the password, with any name"},
+	{errNoToken, http.StatusUnauthorized, "send Authorization: Bearer with the content of OperatorTokenFile; scomconnector takes it with --token-file"},
+	{errWrongToken, http.StatusUnauthorized, "send the content of the file that Auth.OperatorTokenFile names in this node's node.json"},
+	{errNotLocal, http.StatusForbidden, "run the command on the node itself, or set Auth.OperatorTokenFile in its node.json, restart it, and use --token-file"},
+	{errForwarded, http.StatusForbidden, "ask the node directly, or set Auth.OperatorTokenFile in its node.json, restart it, and use --token-file"},
+	{errForeignHost, http.StatusForbidden, "address the node as localhost, by one of its IP addresses, or as AdvertiseUrl, Members or ConnectorUrl name it"},
+	{errForeignPage, http.StatusForbidden, "use the command line, or a page of this node"},
+	{errTooLarge, http.StatusRequestEntityTooLarge, "send at most 64 KiB; the settings may have 60 KiB"},
+	{errNoMatch, http.StatusPreconditionRequired, `read /api/v1/config, change its text, and send its version: If-Match: "N"`},
+	{errRequest, http.StatusBadRequest, "mend what the message names"},
+	{ErrNotFound, http.StatusNotFound, "list what there is: /api/v1/config/versions, /api/v1/parked"},
+	{ErrStale, http.StatusPreconditionFailed, "read /api/v1/config again, make the change there, and send its version"},
+	{ErrInvalid, http.StatusUnprocessableEntity, "mend what the lines name and send the text again; nothing was changed"},
+	{ErrNoLeader, http.StatusServiceUnavailable, "nothing was changed; see /api/v1/status for what the cluster waits for, then try again"},
+	{ErrElsewhere, http.StatusConflict, "ask the leader: /api/v1/status names it"},
+	{ErrUnknownOutcome, http.StatusServiceUnavailable, "send the same request again: what was done already is not done twice"},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, "the node is busy; try again"},
+}
+
+// retryAfter is when a refused client of a cluster without a leader should come again: an election takes a few seconds.
+const retryAfter = "5"
+
+// refuse answers with the error's status, its text and what to do.
+func refuse(w http.ResponseWriter, err error) {
+	code, hint := http.StatusInternalServerError, "look at this node's log, and report this as a bug"
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			code, hint = r.code, r.hint
+			break
+		}
+	}
+	switch code {
+	case http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", retryAfter)
+	case http.StatusUnauthorized:
+		challenge := `Bearer realm="scomconnector"`
+		if errors.Is(err, errReadToken) { // browsers know this one only
+			challenge = `Basic realm="scomconnector", charset="UTF-8"`
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+	}
+	answerJSON(w, code, v1.Error{Error: err.Error(), Hint: hint})
+}
+
+func notFound(w http.ResponseWriter, _ *http.Request) { refuse(w, errNoRoute) }

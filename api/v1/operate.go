@@ -1,0 +1,47 @@
+package v1
+
+import "time"
+
+// Settings is one version of the cluster-wide settings, as GET /api/v1/config shows it.
+type Settings struct {
+	Version uint64    `json:"version"`
+	Author  string    `json:"author"`
+	At      time.Time `json:"at"`
+	// Text is SCOMConnectorConfig.json with its comments; what stands behind plain: is hidden.
+	Text string `json:"text"`
+}
+
+// SettingsVersion is a version without its text.
+type SettingsVersion struct {
+	Version uint64    `json:"version"`
+	Author  string    `json:"author"`
+	At      time.Time `json:"at"`
+}
+
+// SettingsVersions lists the versions that are kept.
+type SettingsVersions struct {
+	Versions []SettingsVersion `json:"versions"` // newest first
+}
+
+// SettingsApplied answers PUT /api/v1/config.
+type SettingsApplied struct {
+	Version uint64 `json:"version"` // in use now; the same as before if the text was
+}
+
+// ParkedList is all that is parked.
+type ParkedList struct {
+	Count   int           `json:"count"`
+	Entries []ParkedEntry `json:"entries"` // newest first
+}
+
+// ParkedPayload is one parked entry with what was refused.
+type ParkedPayload struct {
+	Entry ParkedEntry `json:"entry"`
+	// Payload is the event, or the row of SCOM's, as it was; bytes that are not UTF-8 are replaced.
+	Payload string `json:"payload"`
+}
+
+// Vanished is the answer of POST /api/v1/reconcile/confirm.
+type Vanished struct {
+	Vanished int `json:"vanished"` // alerts that were held back for that word; the next reconcile closes them
+}

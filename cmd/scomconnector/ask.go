@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"scomconnector/api/client"
+)
+
+// node is a running node to ask, and how.
+type node struct {
+	url, tokenFile string
+	json, yes      bool
+}
+
+// nodeFlags are the flags of all commands that speak to a running node; yes is only for those that change something.
+func nodeFlags(fs *flag.FlagSet, changes bool) *node {
+	var n node
+	fs.StringVar(&n.url, "url", "http://localhost:8085", "")
+	fs.StringVar(&n.tokenFile, "token-file", "", "")
+	fs.BoolVar(&n.json, "json", false, "")
+	if changes {
+		fs.BoolVar(&n.yes, "yes", false, "")
+	}
+	return &n
+}
+
+func (n *node) client() (*client.Client, error) {
+	token := ""
+	if n.tokenFile != "" {
+		b, err := os.ReadFile(n.tokenFile)
+		if err != nil {
+			return nil, hinted{fmt.Errorf("read the token: %w", err), "--token-file names the file that the node's OperatorTokenFile names"}
+		}
+		token = string(b)
+	}
+	c := client.New(n.url, token)
+	c.Name = person()
+	return c, nil
+}
+
+// person is who types this, for the node's audit: several people share a token.
+func person() string {
+	name := os.Getenv("USER")
+	if name == "" {
+		name = os.Getenv("USERNAME")
+	}
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, name)
+}
+
+// advised is a node's refusal, or why there was no answer, with what to do in terms of this command.
+func advised(err error) error {
+	refusal, ok := errors.AsType[*client.Error](err)
+	switch {
+	case !ok:
+		return err
+	case refusal.Code == http.StatusUnauthorized:
+		return hinted{err, "--token-file FILE gives the content of OperatorTokenFile; to read, that of ReadTokenFile will do"}
+	case refusal.Code == http.StatusPreconditionFailed:
+		return hinted{err, "run the command again: it starts from the settings that are in use now"}
+	case refusal.Code == 0:
+		return hinted{err, refusal.Hint + " (--url names the node to ask)"}
+	}
+	return hinted{err, refusal.Hint}
+}
+
+// argument reads flags that may stand before and behind the one argument; it is empty if there is none.
+func argument(fs *flag.FlagSet, args []string) (string, error) {
+	if err := parse(fs, args, len(args)); err != nil || fs.NArg() == 0 {
+		return "", err
+	}
+	found := fs.Arg(0)
+	return found, parse(fs, fs.Args()[1:], 0)
+}
+
+// agreed asks before something is changed.
+func (n *node) agreed(t terminal, question string) (bool, error) {
+	if n.yes {
+		return true, nil
+	}
+	if f, ok := t.in.(*os.File); n.json || ok && !term.IsTerminal(int(f.Fd())) {
+		return false, hinted{errors.New("nothing was changed: nobody is there to agree"), "--yes agrees beforehand"}
+	}
+	fmt.Fprintf(t.out, "%s [y/N] ", question)
+	line, err := bufio.NewReader(t.in).ReadString('\n')
+	if err != nil && line == "" {
+		return false, fmt.Errorf("read the answer: %w", err)
+	}
+	answer := strings.ToLower(strings.TrimSpace(line))
+	return answer == "y" || answer == "yes", nil
+}
+
+func printJSON(t terminal, v any) error {
+	enc := json.NewEncoder(t.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
