@@ -3,8 +3,11 @@ package test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"scomconnector/poller/scom/scomtest"
@@ -123,6 +126,66 @@ func TestWrongPasswordCostsOneLogOn(t *testing.T) {
 		w.raise(5)
 		w.group.SetPassword(scomtest.DefaultAccount.User, scomtest.DefaultAccount.Password)
 		w.awaitDelivered(40 * time.Minute)
+		w.checkWell(0)
+	})
+}
+
+// SCOM is away from the very first day, when not even its management group's name is known: that is
+// an outage like any other.
+func TestSCOMAwayFromTheFirstDayIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, site{settings: `"LowerTimeoutBound": 2, "UpperTimeoutBound": 20,`})
+		defer w.close()
+		w.raise(3)
+		w.consoles[0].Set(scomtest.Faults{Hang: true})
+		w.start("primary")
+		w.pass(7 * time.Minute)
+		if v := w.status("primary").Verdict; !strings.Contains(v.Text, "NOT DELIVERING") {
+			t.Errorf("the page says %q", v.Text)
+		}
+		if got, want := fmt.Sprint(w.own("scom-outage")), "[5]"; got != want {
+			t.Errorf("self-alerts after 7 minutes: severities %s, want %s", got, want)
+		}
+		w.consoles[0].Heal()
+		w.awaitDelivered(2 * time.Minute)
+		w.pass(time.Minute)
+		if got, want := fmt.Sprint(w.own("scom-outage")), "[5 0]"; got != want {
+			t.Errorf("self-alerts after recovery: severities %s, want %s", got, want)
+		}
+		signatures := map[string]bool{}
+		for _, e := range w.lams[0].Received() {
+			if strings.HasSuffix(e.ExternalID, "::scom-outage") {
+				signatures[e.ExternalID] = true
+			}
+		}
+		if len(signatures) != 1 {
+			t.Errorf("the alarm and its end have different signatures: %v", signatures)
+		}
+		w.checkWell(0)
+	})
+}
+
+// A password's file that was corrected is used at once; the old password is not sent again.
+func TestCorrectedPasswordFileIsUsedAtOnce(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("wrong")
+	inWorld(t, site{settings: quick, password: "file:" + file}, func(w *world) {
+		w.raise(3)
+		w.pass(time.Minute)
+		if got := w.group.BadLogons(scomtest.DefaultAccount.User); got != 1 {
+			t.Errorf("%d bad log-ons with a wrong password, want 1", got)
+		}
+		write(scomtest.DefaultAccount.Password)
+		w.awaitDelivered(30 * time.Second)
+		w.pass(15 * time.Minute)
+		if got := w.group.BadLogons(scomtest.DefaultAccount.User); got != 1 {
+			t.Errorf("%d bad log-ons after the correction, want no more than the first", got)
+		}
 		w.checkWell(0)
 	})
 }

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,6 +37,7 @@ type world struct {
 	running  map[string]*running
 	members  []string // NodeIDs; the first is the Primary, a third one is the witness
 	more     string   // further keys of the cluster's settings
+	password string   // reference to SCOM's password
 	log      *lockedBuffer
 }
 
@@ -52,6 +54,7 @@ type site struct {
 	scom     scomtest.Options
 	console  scomtest.ConsoleOptions
 	lam      publishertest.Options
+	password string // reference to SCOM's password; empty: the right one
 	settings string // further keys, such as `"Filter": "..."`; each with a comma behind it
 }
 
@@ -72,7 +75,8 @@ func newWorld(t *testing.T, s site) *world {
 	w := &world{
 		t: t, net: pipenet.New(), group: scomtest.New(s.scom), more: s.settings,
 		disks: map[string]*raftnode.Memory{}, running: map[string]*running{}, log: &lockedBuffer{},
-		members: []string{"primary", "secondary", "witness"}[:s.nodes],
+		password: cmp.Or(s.password, "plain:"+scomtest.DefaultAccount.Password),
+		members:  []string{"primary", "secondary", "witness"}[:s.nodes],
 	}
 	for i := range s.consoles {
 		c := w.group.Console(s.console)
@@ -126,7 +130,7 @@ func (w *world) nodeText(id string) string {
 func (w *world) clusterText() string {
 	var scom, moog []string
 	for i := range w.consoles {
-		scom = append(scom, fmt.Sprintf(`{"ScomAddressHost": "scom%d", "Url": "http://scom%[1]d:80/OperationsManager", "Domain": "CONTOSO", "UserId": "svc-moogsoft", "Password": "plain:simulated", "Priority": %[1]d}`, i+1))
+		scom = append(scom, fmt.Sprintf(`{"ScomAddressHost": "scom%d", "Url": "http://scom%[1]d:80/OperationsManager", "Domain": "CONTOSO", "UserId": "svc-moogsoft", "Password": %q, "Priority": %[1]d}`, i+1, w.password))
 	}
 	for i := range w.lams {
 		moog = append(moog, fmt.Sprintf(`{"MoogUrl": "http://lam%d:80/events/scom", "MoogAddressDisplay": "lam%[1]d"}`, i+1))
