@@ -30,6 +30,7 @@ type fakeSCOM struct {
 	mu      sync.Mutex
 	alerts  map[alert.ID][]*change
 	skew    time.Duration // of the console's and the database's clock against ours
+	ahead   time.Duration // of the console's clock against the database's
 	noDate  bool
 	perPoll time.Duration // how long an answer takes
 	perRow  time.Duration
@@ -122,7 +123,7 @@ func (s *fakeSCOM) Poll(ctx context.Context, q alert.Query, row func(alert.Row) 
 	if s.fault != nil {
 		fault = s.fault(q)
 	}
-	date := s.now().Truncate(time.Second)
+	date := s.now().Add(s.ahead).Truncate(time.Second)
 	rows := s.visible(func(a *alert.Alert) bool { return matches(q, a) })
 	broken := slices.Clone(s.broken)
 	cut, twice, perPoll, perRow := s.cut, s.twice, s.perPoll, s.perRow
@@ -312,6 +313,9 @@ func body(v alert.Version) string { return fmt.Sprintf("%x %d %d", v.ID[8:], v.L
 type fakeEncoder struct {
 	wants  func(a *alert.Alert) bool
 	refuse func(a *alert.Alert) bool
+
+	mu   sync.Mutex
+	told []string // descriptions of own events
 }
 
 func (e *fakeEncoder) Wants(a *alert.Alert) bool { return e.wants == nil || e.wants(a) }
@@ -324,6 +328,9 @@ func (e *fakeEncoder) Append(dst []byte, a *alert.Alert) ([]byte, error) {
 }
 
 func (e *fakeEncoder) AppendOwn(dst []byte, o alert.Own) ([]byte, error) {
+	e.mu.Lock()
+	e.told = append(e.told, o.Description)
+	e.mu.Unlock()
 	return fmt.Appendf(dst, "%s %d", o.Kind, o.Severity), nil
 }
 
@@ -340,6 +347,9 @@ type fakeState struct {
 	maxPark int
 	slow    time.Duration
 	faults  int // the next so many commits fail with an error nobody knows
+	largest int // payload of a parked entry that fits; zero: any does
+	tried   int // commits of parked entries
+	count   int // versions accepted, as the replicated state counts them
 }
 
 func newState() *fakeState {
@@ -412,6 +422,9 @@ func (l *fakeLedger) Commit(ctx context.Context, c Commit) error {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	s := l.s
+	if len(c.Parked) > 0 {
+		s.tried++
+	}
 	switch {
 	case s.term != l.term:
 		return ErrTermOver
@@ -420,14 +433,19 @@ func (l *fakeLedger) Commit(ctx context.Context, c Commit) error {
 		return errors.New("disk is slow")
 	case len(s.parked)+len(c.Parked) > s.maxPark:
 		return ErrParkedFull
+	case s.largest > 0 && slices.ContainsFunc(c.Parked, func(p Parked) bool { return len(p.Payload) > s.largest }):
+		return fmt.Errorf("commit: %w", ErrTooLarge)
 	}
 	if c.Start {
 		s.pos.Started, s.pos.Floor = true, c.Floor
 	}
 	s.pos.Cursor = max(s.pos.Cursor, c.Cursor)
-	for _, v := range c.Sent {
+	for i, v := range slices.Concat(c.Sent, c.Handled) {
 		if old, ok := s.sent[v.ID]; !ok || v.Supersedes(old) {
 			s.sent[v.ID] = v
+			if i < len(c.Sent) {
+				s.count++
+			}
 		}
 	}
 	if len(s.sent) > s.room {
@@ -445,7 +463,7 @@ func (l *fakeLedger) Commit(ctx context.Context, c Commit) error {
 	for _, k := range c.Cleared {
 		delete(s.raised, k)
 	}
-	c.Sent = slices.Clone(c.Sent)
+	c.Sent, c.Handled = slices.Clone(c.Sent), slices.Clone(c.Handled)
 	s.commits = append(s.commits, c)
 	return nil
 }

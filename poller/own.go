@@ -47,10 +47,11 @@ type lamOutage struct {
 
 // lamWasAway takes note of an outage of the destination that has just ended.
 func (o *ownEvents) lamWasAway(from, to time.Time, server alert.Millis) {
+	late := 0
 	if o.lamGone != nil { // flapping: one report
-		from = o.lamGone.from
+		from, late = o.lamGone.from, o.lamGone.late
 	}
-	o.lamGone = &lamOutage{from: from, to: to, server: server}
+	o.lamGone = &lamOutage{from: from, to: to, server: server, late: late}
 }
 
 // late counts what the outage has delayed.
@@ -79,7 +80,7 @@ func (s *sender) tell(ctx context.Context) error {
 	if now.Before(s.own.next) {
 		return nil
 	}
-	since, failures, readOnce, text := s.p.board.outage()
+	since, down, readOnce, text := s.p.board.outage(s.p.cfg, now)
 	var c Commit
 	var events []alert.Own
 	event := func(kind, class string, severity int, description string) {
@@ -95,8 +96,6 @@ func (s *sender) tell(ctx context.Context) error {
 			c.Cleared = append(c.Cleared, kind)
 		}
 	}
-	down := !since.IsZero() &&
-		(s.p.cfg.AmountOfTimeouts > 0 && failures >= s.p.cfg.AmountOfTimeouts || now.Sub(since) >= s.p.cfg.OutageAlertAfter)
 	level(kindSCOM, down, since.IsZero() && readOnce,
 		fmt.Sprintf("SCOM cannot be read since %s. No alert is lost: they follow once a web console answers. Check the web consoles and the connector's account. Last error: %s", utc(since), text),
 		"SCOM can be read again; what changed meanwhile is being delivered.")

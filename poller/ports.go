@@ -69,6 +69,8 @@ var (
 	ErrUnknownOutcome = errors.New("outcome of the commit is unknown")
 	// ErrParkedFull: nothing was changed, since the destination's parked entries are at their limit.
 	ErrParkedFull = errors.New("parked entries are at their limit")
+	// ErrTooLarge: nothing was changed, since one of the parked entries is too large to be recorded.
+	ErrTooLarge = errors.New("a parked entry is too large to be recorded")
 )
 
 // Position is where a pipeline stands.
@@ -88,8 +90,10 @@ type Commit struct {
 	Floor  alert.Millis // only beside Start
 	// Forget allows the delivered map to drop closed versions last modified before it.
 	Forget alert.Millis
-	Sent   []alert.Version
-	Parked []Parked
+	Sent   []alert.Version // accepted by a LAM
+	// Handled are versions to be remembered as Sent is that no LAM has accepted: parked, or held back.
+	Handled []alert.Version
+	Parked  []Parked
 	// Raised and Cleared are kinds of self-alerts that have gone out.
 	Raised, Cleared []string
 }

@@ -35,6 +35,7 @@ type reader struct {
 	repeats   *repeats     // nil: repeat counts are sent
 	recon     reconcile
 	crowd     crowd
+	tardy     tardy
 	fault     string // the last fault's words, to log changes only
 
 	// Of the read under way:
@@ -97,7 +98,7 @@ func (r *reader) poll(ctx context.Context) time.Duration {
 	r.steady = plan.kind == readFull || plan.kind == readFast
 	ans, took, err := r.ask(ctx, plan.q)
 	if err != nil {
-		return r.failed(ctx, err, func() { r.w.tooMuch(plan, r.clock.now()) })
+		return r.failed(ctx, err, func() bool { return r.w.tooMuch(plan, r.clock.now()) })
 	}
 	r.note(ans)
 	r.w.done(plan, shown{
@@ -228,7 +229,7 @@ func (r *reader) note(ans alert.Answer) {
 
 // recovered ends an outage of the consoles, if there was one.
 func (r *reader) recovered(now time.Time) {
-	since := r.p.board.answered(now, r.fault)
+	since := r.p.board.answered(now)
 	if r.fault != "" {
 		r.log.Info("SCOM answers again", "after", now.Sub(since).Round(time.Second).String())
 		r.fault = ""
@@ -247,8 +248,9 @@ func (r *reader) showRoom() {
 	}
 }
 
-// failed decides how to go on after a read that did not end.
-func (r *reader) failed(ctx context.Context, err error, tooMuch func()) time.Duration {
+// failed decides how to go on after a read that did not end. After a time-out tooMuch narrows the next
+// question, and reports whether it could.
+func (r *reader) failed(ctx context.Context, err error, tooMuch func() bool) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
@@ -264,11 +266,9 @@ func (r *reader) failed(ctx context.Context, err error, tooMuch func()) time.Dur
 	if !ok {
 		f = &alert.Fault{Class: alert.FaultTransport, Console: "?", All: true, Err: err}
 	}
-	if f.Class == alert.FaultTimeout {
-		tooMuch()
-	}
+	narrowed := f.Class == alert.FaultTimeout && tooMuch()
 	text := faultText(f)
-	n := r.p.board.failed(time.Now(), text, max(r.w.through, r.w.cursor))
+	n := r.p.board.failed(time.Now(), text, max(r.w.through, r.w.cursor), f.All && !narrowed)
 	if text != r.fault {
 		r.log.Warn("poll failed", "console", f.Console, "class", f.Class.String(), "error", f.Err)
 		r.fault = text

@@ -201,25 +201,69 @@ func (r *reader) handOver(ctx context.Context, e *end) bool {
 	}
 }
 
+// tardy is what is known in this term of rows that SCOM shows late.
+type tardy struct {
+	rows, late int
+	// told is what people were told, if anything.
+	told lateness
+}
+
+type lateness uint8
+
+const (
+	notLate       lateness = iota
+	lateRow                // commits take long: the overlap must grow
+	lateClock              // hardly any row is in time, or one far out of it: a clock is wrong
+	tellingRows   = 20     // so many rows tell a wrong clock from a few long commits
+	neverInCommit = 5 * time.Minute
+)
+
+// judge takes note of a row shown so long after its time, and says what it points to.
+func (t *tardy) judge(shown, limit time.Duration) lateness {
+	if t.rows++; t.rows > 2*tellingRows { // the latest rows count: a clock may go wrong later
+		t.rows, t.late = t.rows/2, t.late/2
+	}
+	if shown <= limit {
+		return notLate
+	}
+	t.late++
+	if shown >= neverInCommit+limit || t.rows >= tellingRows && t.late >= t.rows*9/10 {
+		return lateClock
+	}
+	return lateRow
+}
+
 // late measures how long SCOM took to show a version that nobody had seen before.
 func (r *reader) late(v alert.Version) {
+	if !r.steady {
+		return
+	}
 	now := r.clock.now()
-	if !r.steady || now <= v.LastModified {
+	limit := (r.p.cfg.Overlap + r.p.cfg.Settle) / 2
+	if now <= v.LastModified {
+		r.tardy.judge(0, limit)
 		return
 	}
 	d := now.Sub(v.LastModified)
 	r.p.metrics.lateness.Observe(d.Seconds())
 	// A change may have waited for our next full read; that part of it is not SCOM's.
 	shown := d - time.Since(r.w.lastFull)
-	limit := (r.p.cfg.Overlap + r.p.cfg.Settle) / 2
 	b := &r.p.board
 	b.set(func(s *Status) { s.Lateness = max(s.Lateness, d) })
-	if shown <= limit || b.warnsOf(warnLate) {
+	why := r.tardy.judge(shown, limit)
+	if why <= r.tardy.told {
 		return
 	}
-	b.warn(warnLate, fmt.Sprintf("SCOM showed a change %s after its time; more than %s would be missed until the next reconcile: raise OverlapSeconds",
-		shown.Round(time.Second), r.p.cfg.Overlap+r.p.cfg.Settle))
-	r.log.Warn("SCOM shows changes late", "alert", v.ID.String(), "seconds", shown.Seconds(), "limit", limit.Seconds())
+	r.tardy.told = why
+	missed := r.p.cfg.Overlap + r.p.cfg.Settle
+	text := fmt.Sprintf("SCOM showed a change %s after its time; more than %s would be missed until the next reconcile: raise OverlapSeconds",
+		shown.Round(time.Second), missed)
+	if why == lateClock {
+		text = fmt.Sprintf("SCOM shows changes %s after their time by the console's clock: the console's clock may be ahead of the database's; compare them. If they agree, raise OverlapSeconds: a change more than %s late would be missed until the next reconcile",
+			shown.Round(time.Second), missed)
+	}
+	b.warn(warnLate, text)
+	r.log.Warn("SCOM shows changes late", "alert", v.ID.String(), "seconds", shown.Seconds(), "limit", limit.Seconds(), "clock", why == lateClock)
 }
 
 // broken parks a row that cannot be understood, once.

@@ -41,6 +41,7 @@ type sender struct {
 	count  tally
 
 	sent  []alert.Version // accepted, not yet recorded
+	quiet []alert.Version // need not go out, not yet recorded
 	taken uint64          // alerts ever accepted
 	aside aside
 	// want is where the pipeline stands once nothing is held; at is the committed cursor as last seen.
@@ -49,8 +50,8 @@ type sender struct {
 	// forget is what the map may forget, once, to make room.
 	forget alert.Millis
 
-	awaySince   time.Time
-	fails       int // posts in a row that nobody took
+	awaySince   time.Time // keeps its monotonic reading, so that a wall clock set back delays no alarm
+	fails       int       // posts in a row that nobody took
 	fault       string
 	commitFault string
 	own         ownEvents
@@ -149,7 +150,7 @@ func (s *sender) deliver(ctx context.Context, w work) error {
 func (s *sender) recordQuietly(quiet []alert.Version) {
 	for _, v := range quiet {
 		if s.aside.byID[v.ID] == nil {
-			s.sent = append(s.sent, v)
+			s.quiet = append(s.quiet, v)
 		} else {
 			s.flight.landed([]alert.Version{v})
 		}
@@ -160,6 +161,11 @@ func (s *sender) recordQuietly(quiet []alert.Version) {
 // rest is still to be delivered and shares no memory with events.
 func (s *sender) post(ctx context.Context, events []alert.Event) (rest []alert.Event, refusals []alert.Refusal, away *alert.Away) {
 	d := s.p.sink.Publish(ctx, events)
+	taken := slices.Contains(d.Verdicts, alert.Accepted)
+	if taken || len(d.Refusals) > 0 {
+		// A LAM has answered, whatever it said. This comes first: the batch that ends an outage is late, too.
+		s.returned(taken)
+	}
 	accepted, ours, now := 0, 0, s.clock.now()
 	for i, e := range events {
 		verdict := alert.Pending
@@ -184,9 +190,6 @@ func (s *sender) post(ctx context.Context, events []alert.Event) (rest []alert.E
 	}
 	s.count.sent.Add(float64(accepted - ours))
 	s.taken += uint64(accepted - ours)
-	if accepted > 0 || len(d.Refusals) > 0 {
-		s.returned(accepted > 0) // a LAM has answered, whatever it said
-	}
 	if accepted > 0 {
 		s.p.board.set(func(st *Status) { st.LastSent = time.Now().UTC() })
 	}
@@ -213,7 +216,7 @@ func (s *sender) record(ctx context.Context) error {
 	if pos.Cursor < s.at { // rewound
 		s.want, s.at = pos, pos.Cursor
 	}
-	c := Commit{Sent: s.sent}
+	c := Commit{Sent: s.sent, Handled: s.quiet}
 	cursor := s.want.Cursor
 	if held := s.aside.oldest(); held != 0 {
 		cursor = min(cursor, held-1)
@@ -228,7 +231,7 @@ func (s *sender) record(ctx context.Context) error {
 		c.Cursor, c.Forget = 0, 0
 	}
 	c.Forget, s.forget = max(c.Forget, s.forget), 0
-	if len(c.Sent) == 0 && c.Cursor == 0 && c.Forget == 0 && !c.Start {
+	if len(c.Sent)+len(c.Handled) == 0 && c.Cursor == 0 && c.Forget == 0 && !c.Start {
 		return nil
 	}
 	if err := s.commit(ctx, c); err != nil {
@@ -236,7 +239,8 @@ func (s *sender) record(ctx context.Context) error {
 	}
 	s.at = max(s.at, c.Cursor)
 	s.flight.landed(s.sent)
-	s.sent = s.sent[:0]
+	s.flight.landed(s.quiet)
+	s.sent, s.quiet = s.sent[:0], s.quiet[:0]
 	return nil
 }
 
@@ -246,26 +250,37 @@ func (s *sender) commit(ctx context.Context, c Commit) error {
 		err := s.commitOnce(ctx, c)
 		switch {
 		case err == nil:
-			if s.commitFault != "" {
-				s.commitFault = ""
-				s.log.Info("commits succeed again")
-				s.p.board.set(func(st *Status) { st.LastError = "" })
-			}
+			s.commits()
 			return nil
 		case errors.Is(err, ErrTermOver), errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrParkedFull):
 			return err
 		case ctx.Err() != nil:
 			return errEnded
 		}
-		if err.Error() != s.commitFault {
-			s.commitFault = err.Error()
-			s.log.Error("what was delivered cannot be recorded; trying again", "error", err)
-			s.p.board.set(func(st *Status) { st.LastError = "the cluster does not record what was delivered: " + err.Error() })
-		}
+		s.commitFailed(err)
 		if !sleep(ctx, commitAgain) {
 			return errEnded
 		}
 	}
+}
+
+// commitFailed tells of a commit that will be tried again, and commits of one that has succeeded.
+func (s *sender) commitFailed(err error) {
+	if err.Error() == s.commitFault {
+		return
+	}
+	s.commitFault = err.Error()
+	s.log.Error("what was delivered cannot be recorded; trying again", "error", err)
+	s.p.board.say(errorOfLedger, "the cluster does not record what was delivered: "+err.Error())
+}
+
+func (s *sender) commits() {
+	if s.commitFault == "" {
+		return
+	}
+	s.commitFault = ""
+	s.log.Info("commits succeed again")
+	s.p.board.say(errorOfLedger, "")
 }
 
 func (s *sender) commitOnce(ctx context.Context, c Commit) error {
@@ -295,9 +310,8 @@ func (s *sender) waitOut(ctx context.Context, away *alert.Away) error {
 		s.fault = text
 		s.log.Warn("the destination takes nothing", "lam", away.LAM, "error", away.Err)
 	}
-	s.p.board.set(func(st *Status) {
-		st.LAMAwaySince, st.LastError = s.awaySince.UTC(), text
-	})
+	s.p.board.say(errorOfLAM, text)
+	s.p.board.set(func(st *Status) { st.LAMAwaySince = s.awaySince.UTC() })
 	d := backoff(s.p.cfg.LowerBackoff, s.p.cfg.UpperBackoff, s.fails, s.p.rand(), away.RetryAfter)
 	s.fails++
 	return s.idle(ctx, d)
@@ -331,18 +345,13 @@ func (s *sender) returned(taken bool) {
 	if now.Sub(s.awaySince) >= s.p.cfg.OutageAlertAfter {
 		s.own.lamWasAway(s.awaySince, now, s.clock.now())
 	}
-	fault := s.fault
 	s.awaySince = time.Time{}
 	if taken {
 		s.fault = ""
 	}
 	s.gate.set(s.p.board.blockedBy(blockParked) != "" || s.aside.full())
-	s.p.board.set(func(st *Status) {
-		st.LAMAwaySince = time.Time{}
-		if st.LastError == fault {
-			st.LastError = ""
-		}
-	})
+	s.p.board.say(errorOfLAM, "")
+	s.p.board.set(func(st *Status) { st.LAMAwaySince = time.Time{} })
 }
 
 // park records entries, and their versions as handled. While there is no room for them the pipeline blocks:
@@ -351,29 +360,33 @@ func (s *sender) park(ctx context.Context, ps []Parked) error {
 	c := Commit{Parked: slices.Clone(ps)}
 	for _, p := range ps {
 		if p.Version.LastModified != 0 {
-			c.Sent = append(c.Sent, p.Version)
+			c.Handled = append(c.Handled, p.Version)
 		}
 	}
 	for {
 		err := s.commitOnce(ctx, c)
 		switch {
 		case err == nil:
+			s.commits()
 			s.block(blockParked, "")
 			s.flight.unpark(ps)
-			s.flight.landed(c.Sent)
+			s.flight.landed(c.Handled)
 			return nil
 		case errors.Is(err, ErrTermOver), errors.Is(err, ErrUnknownOutcome):
 			return err
 		case ctx.Err() != nil:
 			return errEnded
 		case errors.Is(err, ErrParkedFull):
-			s.block(blockParked, "the parked entries are at their limit: look at `scomconnector parked list`, then retry or remove entries")
+			s.block(blockParked, "the parked entries are at their limit: look at `scomconnector parked list`, then `scomconnector parked remove` those that are dealt with")
+		case errors.Is(err, ErrTooLarge) && len(ps) > 1:
+			return s.parkEach(ctx, ps)
+		case errors.Is(err, ErrTooLarge) && len(c.Parked[0].Payload) > 0:
+			// Its payload does not fit into one command even compressed.
+			s.log.Warn("a parked entry is too large; keeping less of it", "alert", ps[0].Version.ID.String(), "error", err)
+			c.Parked[0].Payload = c.Parked[0].Payload[:len(c.Parked[0].Payload)/2]
+			continue
 		default:
-			// Most likely a payload that does not fit into one command even compressed: keep less of it.
-			s.log.Warn("a parked entry cannot be recorded; keeping less of it", "error", err)
-			for i := range c.Parked {
-				c.Parked[i].Payload = c.Parked[i].Payload[:len(c.Parked[i].Payload)/2]
-			}
+			s.commitFailed(err)
 		}
 		if err := s.idle(ctx, commitAgain); err != nil {
 			return err
@@ -382,6 +395,16 @@ func (s *sender) park(ctx context.Context, ps []Parked) error {
 			return err
 		}
 	}
+}
+
+// parkEach parks entries of which one is too large, so that only that one is cut.
+func (s *sender) parkEach(ctx context.Context, ps []Parked) error {
+	for i := range ps {
+		if err := s.park(ctx, ps[i:i+1]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // block shows why nothing more is read, and shuts the gate; an empty why ends that cause.

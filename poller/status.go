@@ -27,15 +27,20 @@ type Status struct {
 
 	Cursor alert.Millis
 	// Lag is the age, by SCOM's clock, of the oldest change that is not delivered; while SCOM cannot be
-	// read or is being caught up with, the age of the point up to which it has been read.
+	// read or is being caught up with, the age of the point up to which it has been read. Until the term's
+	// first answer SCOM's clock is not known, and this node's stands in for it.
 	Lag      time.Duration
 	LastPoll time.Time // when the last answer was completely read
 	LastSent time.Time // when a LAM last took something
 
 	Phase     string
 	Progress  string // beside the phase; "03:15-03:30, 12 slices left"
-	LastError string // in plain words; empty once it has passed
+	LastError string // in plain words, the newest of what has not passed; empty once all has
+	SCOMError string // of those, why the last question to SCOM was not answered
+	LAMError  string // of those, why the destination takes nothing
 
+	// ConsolesDownSince is set once every console has failed, or the self-alert is due: one failed poll with
+	// another console left is an error, but no outage.
 	ConsolesDownSince time.Time
 	LAMAwaySince      time.Time
 	Undelivered       int    // read, but not yet delivered
@@ -56,7 +61,11 @@ type board struct {
 	clock    *clock
 	behind   alert.Millis // read up to here while not up to date; else zero
 	failures int          // polls that failed in a row
+	failing  time.Time    // when the first of those failed; keeps its monotonic reading
+	allDown  bool         // during those, every console has failed
 	readOnce bool         // a poll has succeeded in this term
+	errors   [errorSources]string
+	newest   int // of errors
 	warned   map[string]string
 	blocks   [blockCauses]string
 }
@@ -71,29 +80,56 @@ func (b *board) phase(phase, progress string) {
 	b.set(func(s *Status) { s.Phase, s.Progress = phase, progress })
 }
 
-// failed takes note of a failed poll and returns how many have failed in a row before it.
-func (b *board) failed(now time.Time, text string, behind alert.Millis) int {
+// Sources of errors.
+const (
+	errorOfSCOM = iota
+	errorOfLAM
+	errorOfLedger
+	errorSources
+)
+
+// say shows a source's error until it is replaced or, with an empty text, has passed.
+func (b *board) say(source int, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.failures++
-	b.behind = behind
-	b.status.LastError = text
-	if b.status.ConsolesDownSince.IsZero() {
-		b.status.ConsolesDownSince = now.UTC()
+	b.sayLocked(source, text)
+}
+
+func (b *board) sayLocked(source int, text string) {
+	if b.errors[source] = text; text != "" {
+		b.newest = source
 	}
+	s := &b.status
+	s.SCOMError, s.LAMError, s.LastError = b.errors[errorOfSCOM], b.errors[errorOfLAM], b.errors[b.newest]
+	for _, older := range b.errors {
+		if s.LastError == "" {
+			s.LastError = older
+		}
+	}
+}
+
+// failed takes note of a failed poll and returns how many have failed in a row before it. all says that
+// nothing is left to try: no other console, and no smaller question.
+func (b *board) failed(now time.Time, text string, behind alert.Millis, all bool) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.failures++; b.failures == 1 {
+		b.failing = now
+	}
+	b.allDown = b.allDown || all
+	b.behind = behind
+	b.sayLocked(errorOfSCOM, text)
 	return b.failures - 1
 }
 
 // answered takes note of a completely read answer and returns since when there had been none, or zero.
-func (b *board) answered(now time.Time, fault string) time.Time {
+func (b *board) answered(now time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	since := b.status.ConsolesDownSince
-	b.failures, b.readOnce = 0, true
-	b.status.LastPoll, b.status.ConsolesDownSince = now.UTC(), time.Time{}
-	if fault != "" && b.status.LastError == fault {
-		b.status.LastError = ""
-	}
+	since := b.failing
+	b.failures, b.failing, b.allDown, b.readOnce = 0, time.Time{}, false, true
+	b.status.LastPoll = now.UTC()
+	b.sayLocked(errorOfSCOM, "")
 	return since
 }
 
@@ -103,11 +139,18 @@ func (b *board) progress(behind alert.Millis) {
 	b.behind = behind
 }
 
-// outage is what decides about a self-alert.
-func (b *board) outage() (since time.Time, failures int, readOnce bool, text string) {
+// outage is what decides about a self-alert: since when no poll has succeeded, zero if the last one has,
+// and whether that is due to be told.
+func (b *board) outage(cfg Config, now time.Time) (since time.Time, due, readOnce bool, text string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.status.ConsolesDownSince, b.failures, b.readOnce, b.status.LastError
+	return b.failing, b.due(cfg, now), b.readOnce, b.errors[errorOfSCOM]
+}
+
+// due reports whether polls have failed for long enough, or often enough, to be told of. b.mu is held.
+func (b *board) due(cfg Config, now time.Time) bool {
+	return b.failures > 0 &&
+		(cfg.AmountOfTimeouts > 0 && b.failures >= cfg.AmountOfTimeouts || now.Sub(b.failing) >= cfg.OutageAlertAfter)
 }
 
 // Causes of blocking, in the order in which they are shown.
@@ -147,12 +190,6 @@ func (b *board) blockedBy(cause int) string {
 	return b.blocks[cause]
 }
 
-func (b *board) warnsOf(key string) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.warned[key] != ""
-}
-
 // warn shows text under the key until it is replaced or, with an empty text, removed. It reports
 // whether that is news, which is when it is worth a line in the log.
 func (b *board) warn(key, text string) bool {
@@ -182,6 +219,9 @@ func (p *Pipeline) Status() Status {
 			s.Warnings = append(s.Warnings, text)
 		}
 	}
+	if b.allDown || b.due(p.cfg, time.Now()) {
+		s.ConsolesDownSince = b.failing.UTC()
+	}
 	f, c, behind := b.flight, b.clock, b.behind
 	b.mu.Unlock()
 
@@ -202,10 +242,14 @@ func (p *Pipeline) Status() Status {
 	}
 	oldest, n := f.oldest()
 	s.Undelivered = n
+	now := c.now()
+	if now == 0 { // no answer yet in this term: what is known is that nothing was read beyond the cursor
+		now, behind = alert.MillisOf(time.Now()), s.Cursor
+	}
 	if behind != 0 && (oldest == 0 || behind < oldest) {
 		oldest = behind
 	}
-	if now := c.now(); oldest != 0 && now > oldest {
+	if oldest != 0 && now > oldest {
 		s.Lag = now.Sub(oldest)
 	}
 	return s

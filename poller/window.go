@@ -220,15 +220,19 @@ func (w *window) grow(rows int) {
 	}
 }
 
-// tooMuch narrows the next question after one that timed out.
-func (w *window) tooMuch(p plan, server alert.Millis) {
+// tooMuch narrows the next question after one that timed out, and reports whether it could.
+func (w *window) tooMuch(p plan, server alert.Millis) bool {
 	switch p.kind {
 	case readDate:
+		return false
 	case readFirst:
 		// The changes of the look-back are left to the slices that follow.
 		w.parts = span{to: w.firstFrom}.split(server)
+		return true
 	case readFirstPart:
-		w.parts = append(w.parts[0].split(server), w.parts[1:]...)
+		halves := w.parts[0].split(server)
+		w.parts = append(halves, w.parts[1:]...)
+		return len(halves) > 1
 	default:
 		to := p.q.To
 		if to == 0 {
@@ -239,6 +243,7 @@ func (w *window) tooMuch(p plan, server alert.Millis) {
 		if !w.catching {
 			w.through = 0
 		}
+		return w.slice < width
 	}
 }
 

@@ -18,9 +18,10 @@ func everyOp() []Op {
 		TermStart{Node: "primary", ClusterID: "c1", Reason: "first start", At: t0.Add(123456789)},
 		TermStart{Node: "n", At: time.Time{}},
 		Commit{Pipeline: "alerts/default", Start: true, Cursor: ms0, Floor: ms0 - 5, Forget: ms0 - 60_000,
-			Sent:   []alert.Version{{ID: testID(1), LastModified: ms0 - 3}, {ID: testID(2), LastModified: ms0 - 10, State: 255}},
-			Parked: []Parked{parkedEntry(1, 5), {At: t0}},
-			Raised: []string{"full"}, Cleared: []string{"scom-outage", "lam-outage"}},
+			Sent:    []alert.Version{{ID: testID(1), LastModified: ms0 - 3}, {ID: testID(2), LastModified: ms0 - 10, State: 255}},
+			Handled: []alert.Version{{ID: testID(3), LastModified: ms0 - 4}},
+			Parked:  []Parked{parkedEntry(1, 5), {At: t0}},
+			Raised:  []string{"full"}, Cleared: []string{"scom-outage", "lam-outage"}},
 		Commit{Pipeline: "p"},
 		Commit{Pipeline: "p", Sent: []alert.Version{{LastModified: minMillis}, {LastModified: maxMillis, State: 7}, {LastModified: minMillis}}},
 		SetConfig{Expect: 7, Text: []byte(`{"a":1}`), Author: "ann", At: t0},
@@ -91,6 +92,7 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 		{Commit{Pipeline: "p", Cleared: []string{long}}, "the kind of a self-alert must have 1 to 64 bytes"},
 		{Commit{Pipeline: "p", Raised: kinds}, "65 self-alerts at once"},
 		{Commit{Pipeline: "p", Sent: []alert.Version{{ID: testID(1), LastModified: maxMillis + 1}}}, "alert " + testID(1).String()},
+		{Commit{Pipeline: "p", Handled: []alert.Version{{ID: testID(1), LastModified: maxMillis + 1}}}, "alert " + testID(1).String()},
 		{Commit{Pipeline: "p", Parked: []Parked{{At: far}}}, "parked alert"},
 		{Commit{Pipeline: "p", Parked: []Parked{{Payload: make([]byte, MaxCommand)}}}, "are more than the 65536 a command may have"},
 		{SetConfig{Text: make([]byte, MaxConfigText+1), At: t0}, "settings of 61441 bytes"},
@@ -195,6 +197,9 @@ func TestSplitCommitMovesThePositionLast(t *testing.T) {
 	for i := range 10_000 {
 		whole.Sent = append(whole.Sent, alert.Version{ID: testID(i), LastModified: ms0 + alert.Millis(i*7919%50_000), State: uint8(255 * (i % 2))})
 	}
+	for i := range 500 {
+		whole.Handled = append(whole.Handled, alert.Version{ID: testID(20_000 + i), LastModified: ms0 + alert.Millis(i*7919%50_000)})
+	}
 	for i := range 5 {
 		whole.Parked = append(whole.Parked, parkedEntry(i, 20_000))
 	}
@@ -211,7 +216,7 @@ func TestSplitCommitMovesThePositionLast(t *testing.T) {
 		if i == len(pieces)-1 {
 			break
 		}
-		p.Sent, p.Parked = nil, nil
+		p.Sent, p.Handled, p.Parked = nil, nil, nil
 		if !reflect.DeepEqual(p, Commit{Pipeline: "p"}) {
 			t.Errorf("piece %d of %d carries %+v, want only versions and parked entries", i, len(pieces), p)
 		}
@@ -236,10 +241,10 @@ func TestSplitCommitLeavesAShortOneWhole(t *testing.T) {
 }
 
 func TestSplitCommitRefusesWhatNoCommandHolds(t *testing.T) {
-	if p, err := SplitCommit(tok(1), Commit{Pipeline: "p", Parked: []Parked{parkedEntry(1, MaxCommand)}}); err == nil {
-		t.Errorf("got %d pieces, want an error", len(p))
+	if p, err := SplitCommit(tok(1), Commit{Pipeline: "p", Parked: []Parked{parkedEntry(1, MaxCommand)}}); !errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %d pieces and %v, want %v", len(p), err, ErrTooLarge)
 	}
-	if p, err := SplitCommit(tok(1), Commit{}); err == nil {
-		t.Errorf("got %d pieces for no pipeline, want an error", len(p))
+	if p, err := SplitCommit(tok(1), Commit{}); err == nil || errors.Is(err, ErrTooLarge) {
+		t.Errorf("got %d pieces and %v for no pipeline, want another error", len(p), err)
 	}
 }

@@ -37,7 +37,7 @@ func newPipeline() *pipeline { return &pipeline{parked: map[alert.ID]*Parked{}} 
 
 // check says why c cannot be applied, or nil.
 func (p *pipeline) check(c *Commit) error {
-	if !p.delivered.fits(c.Sent, c.Forget) {
+	if !p.delivered.fits(c.Forget, c.Sent, c.Handled) {
 		return ErrFull
 	}
 	if len(c.Raised) > 0 && len(raised(p.raised, c.Raised, c.Cleared)) > maxKinds {
@@ -89,17 +89,22 @@ func (e *Parked) size() int {
 	return fixed + len(e.Reason) + len(e.LAM) + len(e.Answer) + len(e.Payload)
 }
 
-// deliver records what was sent, then forgets. Forgetting comes last so that a commit does the same
-// in one piece as in several, of which the last one forgets. It reports whether anything changed.
+// deliver records what was sent or handled otherwise, then forgets. Forgetting comes last so that a
+// commit does the same in one piece as in several, of which the last one forgets. What was sent comes
+// first, so that it is counted although a newer version of the same alert was held back. It reports
+// whether anything changed.
 func (p *pipeline) deliver(c *Commit) bool {
-	before := p.accepted
+	changed := false
 	for _, v := range c.Sent {
 		if p.delivered.put(v) {
 			p.accepted++
+			changed = true
 		}
 	}
-	forgot := p.delivered.forget(c.Forget)
-	return forgot || p.accepted != before
+	for _, v := range c.Handled {
+		changed = p.delivered.put(v) || changed
+	}
+	return p.delivered.forget(c.Forget) || changed
 }
 
 // move moves the position. The cursor only rises, and the floor is set once.

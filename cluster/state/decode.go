@@ -73,21 +73,26 @@ func (r *reader) commit() Commit {
 	for range r.count(minParkedBytes) {
 		c.Parked = append(c.Parked, r.parked())
 	}
+	c.Sent, c.Handled = r.versions(), r.versions()
+	return c
+}
+
+func (r *reader) versions() []alert.Version {
 	n := r.count(minVersionBytes)
 	if n == 0 {
-		return c
+		return nil
 	}
-	c.Sent = make([]alert.Version, 0, n)
+	vs := make([]alert.Version, 0, n)
 	var prev alert.Millis
 	for range n {
 		v := r.version(prev)
 		if r.err != nil {
-			return c
+			return vs
 		}
-		c.Sent = append(c.Sent, v)
+		vs = append(vs, v)
 		prev = v.LastModified
 	}
-	return c
+	return vs
 }
 
 func (r *reader) carry() map[string]string {

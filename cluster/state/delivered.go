@@ -224,21 +224,23 @@ func (d *delivered) relist() {
 	}
 }
 
-// fits reports whether at most MaxRemembered entries are there once sent is recorded and what lies
-// before before is forgotten.
-func (d *delivered) fits(sent []alert.Version, before alert.Millis) bool {
-	if d.n+len(sent) <= MaxRemembered {
+// fits reports whether at most MaxRemembered entries are there once sent and handled are recorded and
+// what lies before before is forgotten.
+func (d *delivered) fits(before alert.Millis, sent, handled []alert.Version) bool {
+	if d.n+len(sent)+len(handled) <= MaxRemembered {
 		return true
 	}
 	bound := forgetBound(before)
-	after := make(map[alert.ID]entry, len(sent))
-	for _, v := range sent {
-		old, known := d.get(v.ID)
-		if e, twice := after[v.ID]; twice {
-			old, known = e.version(), true
-		}
-		if !known || v.Supersedes(old) {
-			after[v.ID] = newEntry(v)
+	after := make(map[alert.ID]entry, len(sent)+len(handled))
+	for _, list := range [][]alert.Version{sent, handled} {
+		for _, v := range list {
+			old, known := d.get(v.ID)
+			if e, twice := after[v.ID]; twice {
+				old, known = e.version(), true
+			}
+			if !known || v.Supersedes(old) {
+				after[v.ID] = newEntry(v)
+			}
 		}
 	}
 	n := 0

@@ -104,9 +104,13 @@ func appendCommit(dst []byte, c *Commit) []byte {
 	for i := range c.Parked {
 		dst = appendParked(dst, &c.Parked[i])
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(c.Sent)))
+	return appendVersions(appendVersions(dst, c.Sent), c.Handled)
+}
+
+func appendVersions(dst []byte, vs []alert.Version) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(vs)))
 	var prev alert.Millis
-	for _, v := range c.Sent {
+	for _, v := range vs {
 		dst = appendVersion(dst, v, prev)
 		prev = v.LastModified
 	}
@@ -157,9 +161,11 @@ func validateCommit(c *Commit) error {
 			}
 		}
 	}
-	for _, v := range c.Sent {
-		if err := checkMillis("last modified", v.LastModified); err != nil {
-			return fmt.Errorf("alert %s: %w", v.ID, err)
+	for _, list := range [][]alert.Version{c.Sent, c.Handled} {
+		for _, v := range list {
+			if err := checkMillis("last modified", v.LastModified); err != nil {
+				return fmt.Errorf("alert %s: %w", v.ID, err)
+			}
 		}
 	}
 	for i := range c.Parked {

@@ -102,6 +102,11 @@ func (p *modelPipe) commit(c Commit) {
 		p.sent[v.ID] = v
 		p.totals.Accepted++
 	}
+	for _, v := range c.Handled {
+		if old, known := p.sent[v.ID]; !known || v.LastModified > old.LastModified || v.LastModified == old.LastModified && v.State != old.State {
+			p.sent[v.ID] = v
+		}
+	}
 	for id, v := range p.sent {
 		// Whole tens of seconds only.
 		if v.State == 255 && v.LastModified < c.Forget-c.Forget%10_000 {
@@ -222,7 +227,11 @@ func (h *history) commit(at time.Time) Commit {
 		if h.IntN(2) == 0 {
 			v.State = 255
 		}
-		c.Sent = append(c.Sent, v)
+		if h.IntN(5) == 0 {
+			c.Handled = append(c.Handled, v)
+		} else {
+			c.Sent = append(c.Sent, v)
+		}
 	}
 	if h.IntN(4) == 0 {
 		c.Parked = []Parked{{Key: testID(h.IntN(10)), At: at, Answer: fmt.Sprint(h.now)}}

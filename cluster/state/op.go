@@ -45,7 +45,8 @@ type Commit struct {
 	Cursor          alert.Millis
 	Floor           alert.Millis
 	Forget          alert.Millis
-	Sent            []alert.Version
+	Sent            []alert.Version // accepted by a LAM, and counted so
+	Handled         []alert.Version // remembered as Sent is, but not counted: parked, or held back
 	Parked          []Parked
 	Raised, Cleared []string
 }

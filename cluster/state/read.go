@@ -28,7 +28,7 @@ type ConfigVersion struct {
 
 // Totals count over the whole life of the cluster.
 type Totals struct {
-	Accepted uint64 // alert versions that were delivered
+	Accepted uint64 // alert versions that a LAM has accepted
 	Parked   uint64 // entries ever parked
 }
 
@@ -38,7 +38,7 @@ type PipelineInfo struct {
 	Started    bool // the first read is complete
 	Cursor     alert.Millis
 	Floor      alert.Millis
-	Accepted   uint64 // versions ever delivered
+	Accepted   uint64 // versions that a LAM ever accepted
 	ParkedEver uint64
 	ParkedNow  int
 	Remembered int       // ids in the delivered map

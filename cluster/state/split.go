@@ -2,28 +2,33 @@ package state
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"scomconnector/poller/alert"
 )
 
+// ErrTooLarge is SplitCommit's: a single parked entry does not fit into a command. It helps to keep less
+// of its payload.
+var ErrTooLarge = errors.New("too large for a command")
+
 // SplitCommit cuts c into pieces that each fit into a command under token, to be proposed in this
 // order, each after the one before was accepted. Only the last piece carries Cursor, Start, Forget,
 // Floor and the self-alerts: a crash between two pieces leaves some versions recorded and the
 // cursor where it was, never the cursor past a version that nobody recorded. Parked entries come
-// first, since they may be refused for want of room; then nothing of Sent has been recorded.
+// first, since they may be refused for want of room; then nothing of Sent or Handled has been recorded.
 //
-// Pieces already accepted stay when a later one is refused, and proposing c again is harmless.
-// The error says that a single parked entry does not fit into a command.
+// Pieces already accepted stay when a later one is refused, and proposing c again is harmless: it
+// counts nothing twice. The error is ErrTooLarge, or says what Encode would refuse.
 func SplitCommit(token Token, c Commit) ([]Commit, error) {
 	tail := c
-	tail.Sent, tail.Parked = nil, nil
+	tail.Sent, tail.Handled, tail.Parked = nil, nil, nil
 	head, err := EncodeTo(nil, Command{Token: token, Op: tail})
 	if err != nil {
 		return nil, fmt.Errorf("split commit: %w", err)
 	}
-	// The head of each piece is at most that of the last, with two lengths of up to three bytes.
-	room := MaxCommand - len(head) - 2*binary.MaxVarintLen16
+	// The head of each piece is at most that of the last, with three lengths of up to three bytes.
+	room := MaxCommand - len(head) - 3*binary.MaxVarintLen16
 	s := splitter{pipeline: c.Pipeline, room: room, left: room}
 	for i := range c.Parked {
 		if err := s.parked(&c.Parked[i]); err != nil {
@@ -31,9 +36,13 @@ func SplitCommit(token Token, c Commit) ([]Commit, error) {
 		}
 	}
 	for _, v := range c.Sent {
-		s.sent(v)
+		s.version(&s.piece.Sent, v)
 	}
-	tail.Parked, tail.Sent = s.piece.Parked, s.piece.Sent
+	s.prev = 0
+	for _, v := range c.Handled {
+		s.version(&s.piece.Handled, v)
+	}
+	tail.Parked, tail.Sent, tail.Handled = s.piece.Parked, s.piece.Sent, s.piece.Handled
 	return append(s.done, tail), nil
 }
 
@@ -51,7 +60,7 @@ type splitter struct {
 func (s *splitter) parked(p *Parked) error {
 	s.scratch = appendParked(s.scratch[:0], p)
 	if len(s.scratch) > s.room {
-		return fmt.Errorf("parked alert %s has %d bytes, more than the %d that fit into a command", p.Version.ID, len(s.scratch), s.room)
+		return fmt.Errorf("parked alert %s has %d bytes, more than the %d there is room for: %w", p.Version.ID, len(s.scratch), s.room, ErrTooLarge)
 	}
 	if len(s.scratch) > s.left {
 		s.next()
@@ -61,13 +70,14 @@ func (s *splitter) parked(p *Parked) error {
 	return nil
 }
 
-func (s *splitter) sent(v alert.Version) {
+// version adds v to one of piece's lists.
+func (s *splitter) version(list *[]alert.Version, v alert.Version) {
 	s.scratch = appendVersion(s.scratch[:0], v, s.prev)
 	if len(s.scratch) > s.left {
 		s.next()
 		s.scratch = appendVersion(s.scratch[:0], v, s.prev)
 	}
-	s.piece.Sent = append(s.piece.Sent, v)
+	*list = append(*list, v)
 	s.left -= len(s.scratch)
 	s.prev = v.LastModified
 }

@@ -227,6 +227,44 @@ func TestAnOlderVersionNeverReplacesANewerOne(t *testing.T) {
 	}
 }
 
+// Parked and held-back versions are handled, but no LAM has accepted them.
+func TestWhatIsHandledIsRememberedAndNotCounted(t *testing.T) {
+	s := started(t)
+	version := func(n, at int) alert.Version {
+		return alert.Version{ID: testID(n), LastModified: ms0 + alert.Millis(at)}
+	}
+	whole := Commit{Pipeline: "p", Cursor: ms0}
+	for i := range 35 {
+		whole.Sent = append(whole.Sent, version(i, i))
+	}
+	for i := range 3 { // their payloads fill pieces of their own
+		e := parkedEntry(100+i, 60_000)
+		whole.Parked = append(whole.Parked, e)
+		whole.Handled = append(whole.Handled, e.Version)
+	}
+	whole.Handled = append(whole.Handled, version(0, 1000)) // a mere repeat of one that was sent beside it
+	pieces, err := SplitCommit(tok(1), whole)
+	if err != nil || len(pieces) < 3 {
+		t.Fatalf("%d pieces and %v, want the parked entries in pieces of their own", len(pieces), err)
+	}
+	for range 2 { // also when proposed again
+		for _, p := range pieces {
+			mustApply(t, s, 1, p)
+		}
+	}
+	if got, want := s.Totals(), (Totals{Accepted: 35, Parked: 3}); got != want {
+		t.Errorf("totals %+v, want %+v", got, want)
+	}
+	if got := pipe(t, s, "p"); got.Remembered != 38 || got.Accepted != 35 {
+		t.Errorf("got %+v, want 38 remembered, of which 35 were accepted", got)
+	}
+	for _, v := range whole.Handled {
+		if got, ok := s.Sent("p", v.ID); !ok || got != v {
+			t.Errorf("remembered %v, want %v", got, v)
+		}
+	}
+}
+
 func TestForgetDropsOldClosedVersionsAndNeverOpenOnes(t *testing.T) {
 	s := started(t)
 	var sent []alert.Version
@@ -273,6 +311,7 @@ func TestAFullDeliveredMapRefusesTheWholeCommit(t *testing.T) {
 	}
 	one := Commit{Pipeline: "p", Cursor: ms0 + 900_000, Sent: []alert.Version{version(MaxRemembered)}}
 	mustRefuse(t, s, 1, one, ErrFull)
+	mustRefuse(t, s, 1, Commit{Pipeline: "p", Handled: one.Sent}, ErrFull)
 
 	known := version(0)
 	known.LastModified += 1_000_000
@@ -464,6 +503,7 @@ func TestPartsNameWhatChanged(t *testing.T) {
 		{Commit{Pipeline: "p", Cursor: ms0}, "pipe/p"},
 		{Commit{Pipeline: "p", Sent: []alert.Version{v}}, "pipe/p delta/p"},
 		{Commit{Pipeline: "p", Sent: []alert.Version{v}}, "pipe/p"},
+		{Commit{Pipeline: "p", Handled: []alert.Version{{ID: testID(2), LastModified: ms0}}}, "pipe/p delta/p"},
 		{Commit{Pipeline: "p", Parked: []Parked{{Key: key, At: t0}, {Key: key, At: t0}}}, "pipe/p parked/p/" + key.String()},
 		{SetConfig{Text: []byte("{}"), At: t0}, "config/1"},
 		{SetManagementGroup{Name: "MG"}, "meta"},

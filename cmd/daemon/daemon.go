@@ -54,6 +54,7 @@ type node struct {
 	opts       Options
 	log        hclog.Logger
 	coord      cluster.Coordinator
+	live       *state.State
 	reg        *prometheus.Registry
 	polling    *poller.Metrics
 	publishing *publisher.Metrics
@@ -94,7 +95,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, raft.Close()) }()
-	n.coord = raft
+	n.coord, n.live = raft, raft.View().State
 	n.reg.MustRegister(gauges{n})
 
 	server, err := n.server()
@@ -282,7 +283,8 @@ func (n *node) server() (*http.Server, error) {
 	return server, nil
 }
 
-func (n *node) state() *state.State { return n.coord.View().State }
+// state is live: what the cluster has agreed on, as far as this node knows.
+func (n *node) state() *state.State { return n.live }
 
 // primary is the NodeID of the member with that role.
 func (n *node) primary() string {

@@ -46,7 +46,7 @@ func (l *ledger) Raised(kind string) bool {
 func (l *ledger) Commit(ctx context.Context, c poller.Commit) error {
 	op := state.Commit{
 		Pipeline: l.pipeline, Start: c.Start, Cursor: c.Cursor, Floor: c.Floor, Forget: c.Forget,
-		Sent: c.Sent, Raised: c.Raised, Cleared: c.Cleared,
+		Sent: c.Sent, Handled: c.Handled, Raised: c.Raised, Cleared: c.Cleared,
 	}
 	for _, p := range c.Parked {
 		packed, err := deflate(p.Payload)
@@ -59,6 +59,9 @@ func (l *ledger) Commit(ctx context.Context, c poller.Commit) error {
 		})
 	}
 	pieces, err := state.SplitCommit(l.term.Token, op)
+	if errors.Is(err, state.ErrTooLarge) {
+		return fmt.Errorf("%w: %w", poller.ErrTooLarge, err)
+	}
 	if err != nil {
 		return fmt.Errorf("commit of %s: %w", l.pipeline, err)
 	}

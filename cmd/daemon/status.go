@@ -233,9 +233,14 @@ func (n *node) unready() []string {
 	return why
 }
 
-// watch logs the verdict's sentence whenever it changes, and counts changes of leadership.
+// steady is how long a verdict must hold before it is worth a line in the log: a console that fails every third
+// poll would otherwise fill it. The page shows it at once.
+const steady = 3 * time.Second
+
+// watch logs the verdict's sentence whenever it has changed for good, and counts changes of leadership.
 func (n *node) watch(ctx context.Context) {
-	var last string
+	var last, seen string
+	var since time.Time
 	var term state.Token
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -246,8 +251,11 @@ func (n *node) watch(ctx context.Context) {
 		}
 		if i%5 == 0 { // once a second
 			v := n.status().Verdict
-			if now := string(v.Level) + v.Text; now != last {
-				last = now
+			if now := string(v.Level) + v.Text; now != seen {
+				seen, since = now, time.Now()
+			}
+			if seen != last && time.Since(since) >= steady {
+				last = seen
 				logVerdict(n.log, v)
 			}
 		}

@@ -142,10 +142,10 @@ func pipelineFindings(p poller.Status, s *v1.Status) []finding {
 		out = append(out, finding{level: v1.Stopped, cause: "blocked " + p.Name, text: p.Name + ": " + p.Blocked})
 	}
 	if !p.LAMAwaySince.IsZero() {
-		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LastError, do: doAboutLAM(p.LastError)})
+		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LAMError, do: doAboutLAM(p.LAMError)})
 	}
 	if !p.ConsolesDownSince.IsZero() {
-		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.LastError, do: doAboutConsole(s, p.LastError)})
+		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.SCOMError, do: doAboutConsole(s, p.SCOMError)})
 	}
 	if p.SetAside > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "aside " + p.Name,

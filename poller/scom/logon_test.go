@@ -160,6 +160,78 @@ func TestManagementGroupIsNotDecidedByAFault(t *testing.T) {
 	})
 }
 
+// Nor may one refusal, which an application that starts may give as well.
+func TestOneRefusalIsNotAManagementGroupWithoutAName(t *testing.T) {
+	for _, f := range []scomtest.Faults{{Status: 400, Path: "managementgroup"}, {Status: 403, Path: "managementgroup"}, {Status: 403}, {Status: 400}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, scomtest.Options{}, single, nil)
+			w.mustPoll()
+			w.client.consoles[0].group = "" // as if it had not been told at log-on
+			w.consoles[0].Set(f)
+			for range 5 {
+				if got, err := w.client.ManagementGroup(t.Context()); err == nil {
+					t.Errorf("%+v: got %q without an error", f, got)
+				}
+				time.Sleep(5 * time.Second)
+			}
+			w.consoles[0].Heal()
+			time.Sleep(time.Hour) // an account may have been left alone
+			if got, err := w.client.ManagementGroup(t.Context()); err != nil || got != "CONTOSO-MG" {
+				t.Errorf("%+v: got %q, %v", f, got, err)
+			}
+		})
+	}
+}
+
+// Refused on and on, by sessions that read alerts, on two log-ons: that account may not see it.
+func TestManagementGroupThatIsNeverShown(t *testing.T) {
+	for _, status := range []int{400, 403} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, scomtest.Options{}, single, nil)
+			w.consoles[0].Set(scomtest.Faults{Status: status, Path: "managementgroup"})
+			start := time.Now()
+			got, err := w.client.ManagementGroup(t.Context())
+			for err != nil && time.Since(start) < time.Hour {
+				if !strings.Contains(err.Error(), "does not tell its management group's name") {
+					t.Errorf("got %v", err)
+				}
+				time.Sleep(5 * time.Second)
+				got, err = w.client.ManagementGroup(t.Context())
+			}
+			if took := time.Since(start); got != "" || err != nil || took < 30*time.Second || took > time.Minute {
+				t.Errorf("%d: got %q, %v after %v", status, got, err, took)
+			}
+			if n := w.consoles[0].Counters().Logons; n != 2 {
+				t.Errorf("%d: %d log-ons, want 2", status, n)
+			}
+		})
+	}
+}
+
+// Refusals by sessions that may not read alerts either, or with another fault in between, do not count.
+func TestRefusalsInDoubtDoNotAddUp(t *testing.T) {
+	for _, between := range []scomtest.Faults{{Status: 403}, {Status: 503, Path: "managementgroup"}, {Status: 500, Path: "data/"}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, scomtest.Options{}, single, nil)
+			w.mustPoll()
+			w.client.consoles[0].group = ""
+			for _, f := range []scomtest.Faults{{Status: 403, Path: "managementgroup"}, between, {Status: 403, Path: "managementgroup"}} {
+				w.consoles[0].Set(f)
+				if got, err := w.client.ManagementGroup(t.Context()); err == nil {
+					t.Errorf("%+v: got %q without an error", f, got)
+				}
+				if f == between {
+					w.consoles[0].Heal()
+					time.Sleep(time.Hour) // an account may have been left alone
+					w.mustPoll()
+					w.client.consoles[0].group = ""
+				}
+				time.Sleep(time.Minute)
+			}
+		})
+	}
+}
+
 func TestConsoleOfAnotherManagementGroupIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, scomtest.Options{}, single, func(c *Config) {

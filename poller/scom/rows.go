@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"strings"
 
@@ -13,15 +12,8 @@ import (
 	"scomconnector/poller/alert"
 )
 
-// maxRow bounds one row, and any other single value of an answer: SCOM's text columns are limited
-// to 2,000 characters or less, only the context (XML) can be large.
-const maxRow = 1 << 20
-
-// maxToken bounds a string inside a row that is too large already and is only being skipped.
-const maxToken = 16 << 20
-
 var (
-	errRowTooLarge = fmt.Errorf("the row is larger than %d bytes", maxRow)
+	errRowTooLarge = errors.New("the row is too large, even with its long texts shortened")
 	errNoRows      = errors.New("the answer has no rows")
 	errHTML        = errors.New("HTML came instead of JSON: wrong path in the console's URL, or a log-on page")
 )
@@ -29,16 +21,25 @@ var (
 // rowsReader reads the answer of data/alert as a stream: one row is in memory at a time. Not safe
 // for concurrent use; reusable, so that its buffers are.
 type rowsReader struct {
-	in   *bufio.Reader
-	cap  capReader
-	dec  *jsontext.Decoder
-	rows rowDecoder
+	lim     limits
+	in      *bufio.Reader
+	short   shortener // reads in
+	cap     capReader // reads short
+	dec     *jsontext.Decoder
+	rows    rowDecoder
+	wrapped bool // the answer stands in an array of one
 }
 
 func newRowsReader() *rowsReader {
-	r := &rowsReader{in: bufio.NewReaderSize(nil, 64<<10)}
+	r := &rowsReader{lim: defaultLimits, in: bufio.NewReaderSize(nil, 64<<10)}
 	r.dec = jsontext.NewDecoder(&r.cap)
 	return r
+}
+
+// start makes the decoder begin with what short hands out next.
+func (r *rowsReader) start() {
+	r.cap = capReader{r: &r.short, most: r.lim.row}
+	r.dec.Reset(&r.cap, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 }
 
 // callbackError marks an error of the caller's own function.
@@ -54,11 +55,11 @@ func (r *rowsReader) read(body io.Reader, row func(alert.Row) error) (int, error
 	if err := r.skipPreamble(); err != nil {
 		return 0, err
 	}
-	r.cap = capReader{r: r.in, most: maxRow}
-	r.dec.Reset(&r.cap, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	r.short = shortener{lim: &r.lim, in: r.in, text: r.short.text[:0]}
+	r.start()
 
-	wrapped := r.peek() == '[' // some scripts show the answer in an array of one
-	if wrapped {
+	r.wrapped = r.peek() == '[' // some scripts show the answer in an array of one
+	if r.wrapped {
 		if _, err := r.dec.ReadToken(); err != nil {
 			return 0, err
 		}
@@ -67,7 +68,7 @@ func (r *rowsReader) read(body io.Reader, row func(alert.Row) error) (int, error
 	if err != nil {
 		return n, err
 	}
-	if wrapped {
+	if r.wrapped {
 		kind := r.peek()
 		if _, err := r.dec.ReadToken(); err != nil {
 			return n, err
@@ -112,7 +113,7 @@ func (r *rowsReader) skipPreamble() error {
 
 // peek is the kind of the next value.
 func (r *rowsReader) peek() jsontext.Kind {
-	r.mark(maxRow)
+	r.mark(r.lim.row)
 	return r.dec.PeekKind()
 }
 
@@ -190,7 +191,7 @@ func (r *rowsReader) array(row func(alert.Row) error) (n int, err error) {
 			_, err := r.dec.ReadToken()
 			return n, err
 		}
-		one, err := r.row()
+		one, err := r.row(n > 0)
 		if err != nil {
 			return n, err
 		}
@@ -201,28 +202,108 @@ func (r *rowsReader) array(row func(alert.Row) error) (n int, err error) {
 	}
 }
 
-// row reads one row. One that is too large is skipped without being held.
-func (r *rowsReader) row() (alert.Row, error) {
+// row reads one row; follows says that it is not the first.
+func (r *rowsReader) row(follows bool) (alert.Row, error) {
 	raw, err := r.dec.ReadValue()
 	switch {
 	case errors.Is(err, errTooMuch):
-		if err := r.skip(); err != nil {
-			return alert.Row{}, err
-		}
-		return alert.Row{Err: errRowTooLarge}, nil
+		return r.longRow(follows)
 	case err != nil:
 		return alert.Row{}, err
-	case len(raw) > maxRow:
-		return alert.Row{Err: errRowTooLarge}, nil
+	case int64(len(raw)) > r.lim.row: // it was buffered whole all the same
+		return r.heldRow(raw)
 	}
 	return r.rows.decode(raw), nil
+}
+
+// heldRow treats a row that is in memory already as longRow would.
+func (r *rowsReader) heldRow(raw []byte) (alert.Row, error) {
+	s := shortener{lim: &r.lim, in: bufio.NewReader(bytes.NewReader(raw))}
+	s.begin("", nil)
+	cut, err := io.ReadAll(&s)
+	if err != nil {
+		return alert.Row{}, err
+	}
+	row := r.rows.decode(cut)
+	if int64(len(cut)) > r.lim.shortened {
+		return alert.Row{ID: row.ID, Err: errRowTooLarge, Raw: cut[:r.lim.raw]}, nil
+	}
+	return row, nil
+}
+
+// longRow reads a row that is too large to be held: again from its beginning, with its long texts
+// cut. One alert with a huge text must not be lost, nor one that a row without an id might be.
+func (r *rowsReader) longRow(follows bool) (alert.Row, error) {
+	if err := r.again(follows); err != nil {
+		return alert.Row{}, err
+	}
+	r.mark(r.lim.shortened)
+	raw, err := r.dec.ReadValue()
+	switch {
+	case errors.Is(err, errTooMuch):
+		return r.giantRow()
+	case err != nil:
+		return alert.Row{}, err
+	}
+	return r.rows.decode(raw), nil
+}
+
+// again takes back what was read of the next row and has it shortened. A decoder cannot step back:
+// a new one is led to the same place by the tokens that stand around a row.
+func (r *rowsReader) again(follows bool) error {
+	prefix, tokens := `{"rows":[`, 3
+	if r.wrapped {
+		prefix, tokens = "["+prefix, tokens+1
+	}
+	if follows {
+		prefix, tokens = prefix+"null", tokens+1
+	}
+	r.short.begin(prefix, r.dec.UnreadBuffer())
+	r.dec = new(jsontext.Decoder) // and with the old one goes its large buffer
+	r.start()
+	for range tokens {
+		if _, err := r.dec.ReadToken(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// giantRow passes over a row that is too large even when shortened, such as one of thousands of
+// columns. It is named by its id wherever that stands, and by its beginning.
+func (r *rowsReader) giantRow() (alert.Row, error) {
+	raw := bytes.TrimLeft(r.dec.UnreadBuffer(), ", \t\r\n")
+	row := alert.Row{Err: errRowTooLarge, Raw: bytes.Clone(raw[:min(len(raw), r.lim.raw)])}
+	for depth := r.dec.StackDepth(); ; {
+		r.mark(r.lim.shortened)
+		token, err := r.dec.ReadToken()
+		if err != nil {
+			return alert.Row{}, err
+		}
+		at := r.dec.StackDepth()
+		if at <= depth {
+			return row, nil
+		}
+		kind, n := r.dec.StackIndex(at)
+		if isName := at == depth+1 && kind == '{' && n%2 == 1; !isName || !strings.EqualFold(token.String(), "id") {
+			continue
+		}
+		r.mark(r.lim.shortened)
+		value, err := r.dec.ReadValue()
+		if err != nil {
+			return alert.Row{}, err
+		}
+		if id, err := alert.ParseID(string(r.rows.plain(value))); err == nil {
+			row.ID = id
+		}
+	}
 }
 
 // skip passes over the next value, token by token, so that a large one is never held.
 func (r *rowsReader) skip() error {
 	depth := r.dec.StackDepth()
 	for {
-		r.mark(maxToken)
+		r.mark(r.lim.token)
 		if _, err := r.dec.ReadToken(); err != nil {
 			return err
 		}

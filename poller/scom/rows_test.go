@@ -157,31 +157,6 @@ func TestBrokenRowIsReportedAndTheOthersDelivered(t *testing.T) {
 	}
 }
 
-func TestRowTooLargeIsSkippedWithoutBeingHeld(t *testing.T) {
-	good := `{"id":"` + testID + `","lastmodified":"` + testTime + `"}`
-	huge := `{"id":"` + testID + `","context":"` + strings.Repeat("x", 3<<20) + `","more":[{}]}`
-	rows, err := readAll(strings.NewReader(`{"rows":[` + good + `,` + huge + `,` + good + `]}`))
-	if err != nil || len(rows) != 3 {
-		t.Fatalf("got %d rows, %v", len(rows), err)
-	}
-	if rows[0].Err != nil || !errors.Is(rows[1].Err, errRowTooLarge) || rows[2].Err != nil {
-		t.Errorf("got %v, %v, %v", rows[0].Err, rows[1].Err, rows[2].Err)
-	}
-	endless := io.MultiReader(strings.NewReader(`{"rows":[{"context":"`), xs{})
-	if _, err := readAll(endless); !errors.Is(err, errTooMuch) {
-		t.Errorf("a string without an end: got %v, want %v", err, errTooMuch)
-	}
-}
-
-type xs struct{}
-
-func (xs) Read(p []byte) (int, error) {
-	for i := range p {
-		p[i] = 'x'
-	}
-	return len(p), nil
-}
-
 func TestAnswersInUnusualShapes(t *testing.T) {
 	row := `{"id":"` + testID + `","lastmodified":"` + testTime + `"}`
 	for _, c := range []struct {

@@ -49,6 +49,7 @@ type console struct {
 	logOn   *logOn     // nil: none under way
 	windows bool       // it asks for Windows authentication
 	group   string     // the management group it named
+	denied  denial     // that it does not name it, while that is in doubt
 	status  health
 }
 
@@ -112,7 +113,8 @@ func (c *Client) Poll(ctx context.Context, q alert.Query, row func(alert.Row) er
 }
 
 // ManagementGroup asks the console in use for the management group's name. It is "" without an
-// error where the server cannot tell (before 2022). Errors are as Poll's.
+// error where the server cannot tell (before 2022), or refuses to again and again: one refusal is an
+// error, to be tried again. Errors are as Poll's.
 func (c *Client) ManagementGroup(ctx context.Context) (string, error) {
 	con, err := c.choose(time.Now())
 	if err != nil {
@@ -126,12 +128,15 @@ func (c *Client) ManagementGroup(ctx context.Context) (string, error) {
 		// It was not told at log-on: absent for good, or only just then? The name is part of all
 		// signatures, so a passing fault must not decide it.
 		var group string
-		if group, err = con.askGroup(ctx, s); err == nil {
+		if group, err = con.settleGroup(ctx, s); err == nil {
 			err = c.sameGroup(con, group)
 		}
 		if err == nil {
 			return group, nil
 		}
+	}
+	if s == nil {
+		con.noteDenial(denial{}) // a console in trouble: its refusals before say nothing
 	}
 	if f, ok := errors.AsType[*failure](err); ok {
 		return "", c.failed(con, f, time.Now())

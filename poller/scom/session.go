@@ -248,8 +248,12 @@ func looksHTML(body []byte) bool {
 	return strings.HasPrefix(strings.TrimLeft(string(body), " \t\r\n\uFEFF"), "<")
 }
 
-// askGroup is the management group's name, "" if the server has no such resource or does not show
-// it to this account.
+// errGroupDenied is a refusal to name the management group. It may be for good (an account that may
+// not see it) or pass (a session that ended, an application that starts).
+var errGroupDenied = errors.New("the console does not tell its management group's name yet; asking again")
+
+// askGroup is the management group's name, "" if the server has no such resource. Where the server
+// does not show it, the error is a *failure that wraps errGroupDenied.
 func (c *console) askGroup(ctx context.Context, s *session) (string, error) {
 	a, err := c.small(ctx, request{method: "GET", path: pathGroup, session: s, repeatable: true})
 	if err != nil {
@@ -261,12 +265,72 @@ func (c *console) askGroup(ctx context.Context, s *session) (string, error) {
 			return group, nil
 		}
 		return "", broken("the name of the management group cannot be read from %s", clip(string(a.body)))
-	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusBadRequest, http.StatusNotImplemented, http.StatusForbidden:
+	case http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented:
 		return "", nil
+	case http.StatusBadRequest, http.StatusForbidden:
+		return "", broken("%w: %s", errGroupDenied, statusText(a.status, errorMessage(a.body)))
 	case http.StatusUnauthorized, statusLoginTimeout:
 		c.drop(s) // the next call logs on again
 	}
 	return "", refused(a)
+}
+
+// denial is the first of several refusals to name the management group.
+type denial struct {
+	session *session // whose question was refused; nil: there is none
+	at      time.Time
+}
+
+// settleGroup is askGroup for an answer that is kept for good. A refusal is taken for the server's
+// last word only if it comes again, from a later log-on and a while after, with no other answer in
+// between, and from sessions that may read alerts. Until then it is an error like any other.
+func (c *console) settleGroup(ctx context.Context, s *session) (string, error) {
+	const lasting = 30 * time.Second // longer than a web application takes to restart
+	group, err := c.askGroup(ctx, s)
+	if !errors.Is(err, errGroupDenied) {
+		c.noteDenial(denial{})
+		return group, err
+	}
+	if proof := c.prove(ctx, s); proof != nil {
+		c.noteDenial(denial{})
+		return "", proof
+	}
+	c.mu.Lock()
+	first := c.denied
+	c.mu.Unlock()
+	switch {
+	case first.session == nil:
+		c.noteDenial(denial{s, time.Now()})
+		c.drop(s) // the next call logs on again
+	case first.session != s && time.Since(first.at) >= lasting:
+		return "", nil
+	}
+	return "", err
+}
+
+func (c *console) noteDenial(d denial) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.denied = d
+}
+
+// prove asks for an alert that does not exist: nil shows that the session may read alerts.
+func (c *console) prove(ctx context.Context, s *session) error {
+	text, err := criteria(alert.Query{IDs: []alert.ID{{}}}, c.client.cfg.DateForm)
+	if err != nil {
+		return err
+	}
+	rep, err := c.ask(ctx, s, text, false)
+	if errors.Is(err, errSessionOver) {
+		c.drop(s)
+		return broken("ask for the management group: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer rep.close()
+	_, err = c.consume(ctx, s, rep, func(alert.Row) error { return nil })
+	return err
 }
 
 // signOut ends the session at the console, if there is one.

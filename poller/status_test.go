@@ -1,0 +1,323 @@
+package poller
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"scomconnector/poller/alert"
+)
+
+func TestTheEndOfAnOutageCountsTheBatchThatEndedIt(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Reconcile = 0 })
+		r.begin()
+		r.pass(10 * time.Second)
+		r.lam.set(func(l *fakeLAM) { l.away = true })
+		for n := range 5 {
+			r.scom.set(n, 0, 0)
+		}
+		r.pass(20 * time.Minute)
+		r.lam.set(func(l *fakeLAM) { l.away = false })
+		r.pass(10 * time.Minute)
+		r.end()
+		r.delivered()
+		r.wantOwn("lam-outage 5", "lam-outage 0")
+		if !slices.ContainsFunc(r.enc.told, func(d string) bool { return strings.Contains(d, "; 5 alert changes arrived late") }) {
+			t.Errorf("told %q, want 5 late changes", r.enc.told)
+		}
+	})
+}
+
+func TestTwoOutagesToldAsOneAddTheirLateChanges(t *testing.T) {
+	var o ownEvents
+	from, late := time.Now(), alert.Version{LastModified: 5}
+	o.lamWasAway(from, from.Add(time.Minute), 10)
+	o.late(late)
+	o.lamWasAway(from.Add(2*time.Minute), from.Add(3*time.Minute), 20)
+	o.late(late)
+	if o.lamGone.late != 2 || !o.lamGone.from.Equal(from) {
+		t.Errorf("got %+v, want two late changes since the first outage", o.lamGone)
+	}
+}
+
+// A term that begins in an outage has no clock of SCOM's, but knows the cursor.
+func TestTheLagGrowsFromTheBeginningOfATermWithoutAnswers(t *testing.T) {
+	for _, skew := range []time.Duration{0, 10 * time.Minute} {
+		t.Run(fmt.Sprint("cursor ahead by ", skew), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, nil)
+				began := time.Now()
+				r.state.pos = Position{Started: true, Cursor: alert.MillisOf(began.Add(skew))}
+				r.scom.setFault(faultAll(alert.FaultTransport))
+				r.begin()
+				for _, at := range []time.Duration{time.Second, 5 * time.Minute, 20 * time.Minute} {
+					r.pass(time.Until(began.Add(at)))
+					if got, want := r.p.Status().Lag, max(at-skew, 0); got != want {
+						t.Errorf("after %v the lag is %v, want %v", at, got, want)
+					}
+				}
+				if got := r.state.pos.Cursor; got != alert.MillisOf(began.Add(skew)) {
+					t.Errorf("the estimate moved the cursor to %s", got)
+				}
+				r.scom.setFault(nil)
+				r.pass(10 * time.Minute)
+				if s := r.p.Status(); s.Lag != 0 {
+					t.Errorf("the lag is %v although SCOM was read", s.Lag)
+				}
+				r.end()
+			})
+		})
+	}
+}
+
+func TestAFailedPollWithAnotherConsoleLeftIsNoOutage(t *testing.T) {
+	for _, c := range []struct {
+		what  string
+		fault alert.Fault
+		down  bool // at once
+	}{
+		{"one console", alert.Fault{Class: alert.FaultTransport}, false},
+		{"one console hangs", alert.Fault{Class: alert.FaultTimeout}, false},
+		{"every console", alert.Fault{Class: alert.FaultTransport, All: true}, true},
+		{"a time-out that halves the slice", alert.Fault{Class: alert.FaultTimeout, All: true}, false},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, func(c *Config) { c.LowerBackoff, c.UpperBackoff = 30*time.Second, 30*time.Second })
+				r.begin()
+				r.pass(10 * time.Second)
+				f := c.fault
+				f.Console, f.Err = "scom1", errors.New("switched off")
+				r.scom.setFault(func(alert.Query) error { return &f })
+				failed := time.Now()
+				r.pass(2 * time.Second)
+				s := r.p.Status()
+				if s.LastError == "" || s.SCOMError != s.LastError || !s.ConsolesDownSince.IsZero() != c.down || (s.Phase == PhaseAwaySCOM) != c.down {
+					t.Errorf("after one failed poll the status says %+v, want down: %v", s, c.down)
+				}
+				r.pass(6 * time.Minute) // longer than OutageAlertAfter
+				s = r.p.Status()
+				if since := s.ConsolesDownSince; since.Before(failed) || since.After(failed.Add(2*time.Second)) || since.Location() != time.UTC {
+					t.Errorf("after six minutes down since %v, want the first failure, at %v", since, failed)
+				}
+				r.wantOwn("scom-outage 5")
+				r.scom.setFault(nil)
+				r.pass(time.Minute)
+				if s := r.p.Status(); !s.ConsolesDownSince.IsZero() || s.SCOMError != "" || s.LastError != "" {
+					t.Errorf("afterwards the status says %+v", s)
+				}
+				r.end()
+			})
+		})
+	}
+}
+
+func TestATimeOutThatCannotBeNarrowedIsAnOutage(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.scom.setFault(faultAll(alert.FaultTimeout)) // not even the date
+		r.begin()
+		r.pass(time.Second)
+		if s := r.p.Status(); s.ConsolesDownSince.IsZero() {
+			t.Errorf("the status says %+v", s)
+		}
+		r.end()
+	})
+}
+
+// A wall clock that is set back must not delay the alarm: what is counted from keeps its monotonic reading.
+func TestOutagesAreCountedByTheMonotonicClock(t *testing.T) {
+	var b board
+	now := time.Now()
+	b.failed(now, "switched off", 0, true)
+	if since, _, _, _ := b.outage(Defaults(), now); since != now {
+		t.Errorf("counted from %v, want %v", since, now)
+	}
+	if since := b.answered(now.Add(time.Minute)); since != now {
+		t.Errorf("the outage began at %v, want %v", since, now)
+	}
+}
+
+func TestSCOMAndLAMKeepTheirOwnErrors(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.begin()
+		r.pass(10 * time.Second)
+		want := func(when, scom, lam, last string) {
+			t.Helper()
+			s := r.p.Status()
+			for _, c := range []struct{ what, got, want string }{{"SCOMError", s.SCOMError, scom}, {"LAMError", s.LAMError, lam}, {"LastError", s.LastError, last}} {
+				if (c.got == "") != (c.want == "") || !strings.Contains(c.got, c.want) {
+					t.Errorf("%s: %s is %q, want %q", when, c.what, c.got, c.want)
+				}
+			}
+		}
+		r.scom.setFault(faultAll(alert.FaultTransport))
+		r.pass(time.Minute)
+		want("SCOM away", "switched off", "", "switched off")
+		// The self-alert about SCOM shows that the LAM is away, too.
+		r.lam.set(func(l *fakeLAM) { l.away = true })
+		r.pass(10 * time.Minute)
+		want("both away", "switched off", "502", "502")
+		r.lam.set(func(l *fakeLAM) { l.away = false })
+		r.pass(10 * time.Minute)
+		want("the LAM is back", "switched off", "", "switched off")
+		r.lam.set(func(l *fakeLAM) { l.away = true })
+		r.scom.setFault(nil)
+		r.pass(10 * time.Minute)
+		r.scom.set(1, 0, 0)
+		r.pass(10 * time.Minute)
+		want("SCOM is back", "", "502", "502")
+		r.lam.set(func(l *fakeLAM) { l.away = false })
+		r.pass(10 * time.Minute)
+		want("all is well", "", "", "")
+		r.end()
+	})
+}
+
+func TestLatenessNamesItsLikelyCause(t *testing.T) {
+	for _, c := range []struct {
+		what        string
+		ahead       time.Duration
+		late        func(n int) time.Duration // of the n-th row
+		clock, warn bool
+	}{
+		{"in time", 0, func(int) time.Duration { return 0 }, false, false},
+		{"some long commits", 0, func(n int) time.Duration { return time.Duration(n%4/3) * 80 * time.Second }, false, true},
+		{"every row by 80 s", 80 * time.Second, func(int) time.Duration { return 0 }, true, true},
+		{"every row by 10 min", 10 * time.Minute, func(int) time.Duration { return 0 }, true, true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, func(c *Config) { c.Reconcile = 0 })
+				r.scom.ahead = c.ahead
+				r.begin()
+				r.pass(10 * time.Second)
+				for n := range 200 {
+					r.scom.set(n, 0, c.late(n))
+					r.pass(time.Second)
+				}
+				r.pass(2 * time.Minute)
+				got := strings.Join(r.p.Status().Warnings, "\n")
+				if strings.Contains(got, "raise OverlapSeconds") != c.warn || strings.Contains(got, "clock may be ahead of the database's") != c.clock {
+					t.Errorf("warnings %q, want one: %v, which names the clock: %v", got, c.warn, c.clock)
+				}
+				r.end()
+			})
+		})
+	}
+}
+
+func TestAClockThatGoesWrongLaterIsNamed(t *testing.T) {
+	var j tardy
+	const limit = 45 * time.Second
+	for range 100_000 {
+		j.judge(time.Second, limit)
+	}
+	why := notLate
+	for range 200 {
+		why = j.judge(time.Minute, limit)
+	}
+	if why != lateClock {
+		t.Errorf("200 late rows in a row point to %d, want the clock", why)
+	}
+}
+
+func TestOnlyAPayloadThatDoesNotFitIsCut(t *testing.T) {
+	big, small := []byte(strings.Repeat("x", 1000)), []byte(strings.Repeat("y", 100))
+	rows := []alert.Row{{ID: id(78), Raw: small, Err: errors.New("no time")}, {ID: id(77), Raw: big, Err: errors.New("no time")}}
+	t.Run("too large", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.Reconcile = 0 })
+			r.state.largest, r.scom.broken = 300, rows
+			r.begin()
+			r.pass(time.Minute)
+			r.end()
+			got := map[alert.ID]int{}
+			for _, p := range r.state.parked {
+				got[p.Version.ID] = len(p.Payload)
+			}
+			if len(got) != 2 || got[id(77)] != 250 || got[id(78)] != 100 {
+				t.Errorf("payloads %v, want the large one halved twice and the small one whole", got)
+			}
+		})
+	})
+	t.Run("another error", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, func(c *Config) { c.Reconcile = 0 })
+			r.begin()
+			r.pass(10 * time.Second)
+			r.state.get(func(s *fakeState) { s.faults = 30 })
+			r.scom.mu.Lock()
+			r.scom.broken = rows
+			r.scom.mu.Unlock()
+			r.pass(20 * time.Second)
+			if s := r.p.Status(); !strings.Contains(s.LastError, "does not record") {
+				t.Errorf("the status says %q", s.LastError)
+			}
+			r.pass(time.Minute)
+			if s := r.p.Status(); s.LastError != "" {
+				t.Errorf("afterwards the status says %q", s.LastError)
+			}
+			r.end()
+			for _, p := range r.state.parked {
+				if want := len(big); p.Version.ID == id(77) && len(p.Payload) != want {
+					t.Errorf("%d bytes are left of %d", len(p.Payload), want)
+				}
+			}
+			if len(r.state.parked) != 2 || r.state.tried < 30 {
+				t.Errorf("%d parked after %d tries", len(r.state.parked), r.state.tried)
+			}
+		})
+	})
+}
+
+// What the LAM has not got is not counted as accepted: parked versions, and repeats held back.
+func TestTheLedgerCountsWhatTheLAMHasTaken(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.SendRepeatCounts, c.Reconcile = false, 0 })
+		r.enc.refuse = func(a *alert.Alert) bool { return a.ID == id(3) }
+		r.lam.refuse = func(e alert.Event) bool { return e.ID == id(4) }
+		r.begin()
+		r.pass(10 * time.Second)
+		for n := range 10 {
+			r.scom.set(n, 0, 0)
+		}
+		r.pass(30 * time.Second)
+		for n := range 3 { // mere repeats
+			r.scom.set(n, 0, 0)
+		}
+		r.scom.set(10, 0, 0) // proves the LAM, so that what it refuses is parked
+		r.pass(time.Minute)
+		r.end()
+		if got := len(r.lam.taken()); got != 9 || r.state.count != got || len(r.state.parked) != 2 || len(r.state.sent) != 11 {
+			t.Errorf("%d accepted and %d counted, %d parked, %d remembered; want 9, 9, 2, 11", got, r.state.count, len(r.state.parked), len(r.state.sent))
+		}
+		for n := range 3 {
+			if got, want := r.state.sent[id(n)], r.scom.last()[id(n)]; got != want {
+				t.Errorf("remembered %v, want the repeat %v", got, want)
+			}
+		}
+		if r.p.Status().Undelivered != 0 {
+			t.Errorf("%d versions are still under way", r.p.Status().Undelivered)
+		}
+	})
+}
+
+func TestTextsNameCommandsThatExist(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Reconcile = 0 })
+		r.state.maxPark = 0
+		r.scom.broken = []alert.Row{{ID: id(77), Raw: []byte(`{}`), Err: errors.New("no time")}}
+		r.begin()
+		r.pass(time.Minute)
+		if got := r.p.Status().Blocked; !strings.Contains(got, "`scomconnector parked remove`") || strings.Contains(got, "retry") {
+			t.Errorf("blocked %q, want what the command can do", got)
+		}
+		r.end()
+	})
+}
