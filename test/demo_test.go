@@ -161,9 +161,7 @@ var alertLine = regexp.MustCompile(`(?m)^\d\d:\d\d:\d\d  (clear|indeterminate|wa
 
 func skipWithoutSignals(t *testing.T) {
 	t.Helper()
-	if runtime.GOOS == "windows" {
-		t.Skip("needs signals, to end the demo as Ctrl-C does")
-	}
+	need(t, runtime.GOOS != "windows", "system with signals, to end the demo as Ctrl-C does")
 }
 
 func TestDemoShowsTheLeadersPageFirstAndEndsCleanly(t *testing.T) {
