@@ -16,14 +16,12 @@ import (
 // lead runs one term: pipelines for the settings in use, and others whenever these change. It
 // returns when the term ends.
 func (n *node) lead(ctx context.Context, term cluster.Term) error {
-	n.log.Info("this node leads", "token", term.Token.String())
-	defer n.log.Info("this node does not lead any more", "token", term.Token.String())
 	for ctx.Err() == nil {
 		version := n.state().Config().Version
 		part, end := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if what := n.untilChanged(part, version); what != "" {
+			if what := n.untilChanged(part, version); what != "" && version > 0 {
 				n.log.Info(what+": finishing the batch in flight first", "version", n.state().Config().Version, "was", version)
 				if !n.drain(part, changeTime) && part.Err() == nil {
 					n.log.Warn("the batch in flight was not finished in time; it may be sent again")
