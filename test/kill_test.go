@@ -175,3 +175,45 @@ func TestStopAndStartSendsNothingTwice(t *testing.T) {
 		return err == nil && s.Totals.Processed == uint64(p.lam.Counts().Events)
 	})
 }
+
+// The leader of three real nodes is killed again and again under a steady flow: another one goes on,
+// the killed one comes back as a voter, nothing is lost.
+func TestKillingLeadersOfThreeLosesNothing(t *testing.T) {
+	const kills, batch = 5, 50
+	p := newPlant(t, plantOptions{nodes: 3, more: `"MinPollCycleTime": 0.5, "MaxBatchEvents": ` + strconv.Itoa(batch) + `, "LowerTimeoutBound": 0.1, "UpperTimeoutBound": 0.5,`})
+	for _, n := range p.procs {
+		n.start()
+	}
+	stopFlow := flow(p.group)
+	var leader *process
+	for range kills {
+		await(t, "a node leads", 30*time.Second, func() bool {
+			for _, n := range p.procs {
+				if n.cmd != nil && n.leads() {
+					leader = n
+					return true
+				}
+			}
+			return false
+		})
+		awaitVoters(t, leader, 3)
+		n := p.lam.Counts().Events
+		await(t, "alerts flow", 30*time.Second, func() bool { return p.lam.Counts().Events > n+10 })
+		leader.kill()
+		dead := leader
+		await(t, "another node leads", 30*time.Second, func() bool {
+			for _, n := range p.procs[:2] { // a witness never does
+				if n != dead && n.leads() {
+					return true
+				}
+			}
+			return false
+		})
+		dead.start()
+	}
+	stopFlow()
+	p.awaitAll(60 * time.Second)
+	if d := p.lam.Counts().Duplicates; d > kills*batch {
+		t.Errorf("%d events came twice in %d kills, want at most a batch of %d for each", d, kills, batch)
+	}
+}
