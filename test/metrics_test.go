@@ -179,14 +179,18 @@ func TestEverySeriesOfADestinationExistsBeforeTheFirstAlert(t *testing.T) {
 			t.Errorf("scomconnector_%s is %v, and there was no alert", series, v)
 		}
 	}
-	p.group.Populate(30, time.Hour)
+	raiseOf741(p.group, 30) // now, not in the past: the first read may be over
 	p.awaitAll(60 * time.Second)
-	after := node.scrape()
+	var after scrape
+	await(t, "the LAM's answer has been counted", 30*time.Second, func() bool { // the LAM has an event before the node has its answer
+		after = node.scrape()
+		return after.values[`alerts_total{outcome="sent",stream="alerts"}`] >= 30
+	})
 	after.known(t)
 	if a, b := len(before.values), len(after.values); a != b {
 		t.Errorf("%d series before the first alert, %d after it", a, b)
 	}
-	if after.values[`alerts_total{outcome="sent",stream="alerts"}`] < 30 || after.values[`is_leader`] != 1 {
+	if after.values[`alerts_total{outcome="sent",stream="alerts"}`] != 30 || after.values[`is_leader`] != 1 {
 		t.Errorf("the figures do not count:\n%s", after.text)
 	}
 }

@@ -58,6 +58,7 @@ type node struct {
 	reg        *prometheus.Registry
 	polling    *poller.Metrics
 	publishing *publisher.Metrics
+	handovers  *prometheus.CounterVec // by reason and outcome
 	started    time.Time
 	stopping   atomic.Bool
 	// leaderChanges counts beginnings of terms seen since the start.
@@ -82,7 +83,8 @@ func Run(ctx context.Context, opts Options) (err error) {
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.polling = poller.NewMetrics(n.reg)
 	n.publishing = publisher.NewMetrics(n.reg, destinationsIn(opts)...)
-	registerPlanned(n.reg)
+	registerOutbox(n.reg)
+	n.handovers = newHandovers(n.reg)
 
 	// The address first: a node that cannot be seen must not have formed a cluster already.
 	ln, err := listen(ctx, opts.Listener, opts.Node.ListenAddress, "ListenAddress")
@@ -186,9 +188,11 @@ func (n *node) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, transferTime)
 	defer cancel()
 	if err := n.coord.Transfer(ctx, target); err != nil {
+		n.handovers.WithLabelValues("stop", "failed").Inc()
 		n.log.Warn("no hand-over, the others will elect a leader", "to", target, "error", err)
 		return
 	}
+	n.handovers.WithLabelValues("stop", "ok").Inc()
 	n.log.Info("handed over", "to", target)
 }
 

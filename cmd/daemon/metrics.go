@@ -119,20 +119,26 @@ func seconds(t time.Time) float64 {
 	return float64(t.UnixMilli()) / 1000
 }
 
-// registerPlanned registers, at zero, the series whose events belong to what is not built yet, so that
-// rules written against them find them.
-func registerPlanned(reg prometheus.Registerer) {
+// registerOutbox registers, at zero, the series of close requests, which this version does not take yet, so that rules
+// written against them find them.
+func registerOutbox(reg prometheus.Registerer) {
 	settled := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scomconnector_outbox_settled_total", Help: "Close requests settled, by outcome."}, []string{"outcome"})
 	for _, o := range outboxOutcomes {
 		settled.WithLabelValues(o)
 	}
-	handover := prometheus.NewCounterVec(prometheus.CounterOpts{
+	reg.MustRegister(settled)
+}
+
+// newHandovers counts planned hand-overs of leadership by this node, all series at zero.
+func newHandovers(reg prometheus.Registerer) *prometheus.CounterVec {
+	handovers := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "scomconnector_handover_total", Help: "Planned hand-overs of leadership, by reason and outcome."}, []string{"reason", "outcome"})
 	for _, r := range handoverReasons {
 		for _, o := range handoverOutcomes {
-			handover.WithLabelValues(r, o)
+			handovers.WithLabelValues(r, o)
 		}
 	}
-	reg.MustRegister(settled, handover)
+	reg.MustRegister(handovers)
+	return handovers
 }

@@ -95,13 +95,13 @@ func allIsWell(in verdictInput) string {
 		return fmt.Sprintf("Standing by: %s leads; whether it delivers is on its page.", in.view.Leader)
 	}
 	for _, p := range in.pipes {
-		if p.Phase == poller.PhaseCatchingUp || p.Phase == poller.PhaseFirst {
-			return fmt.Sprintf("Delivering: %s %s.", p.Phase, p.Progress)
+		if p.LastPoll.IsZero() && p.LastSent.IsZero() { // nothing has come from SCOM, whatever phase that is
+			return "Starting: waiting for SCOM's first answer."
 		}
 	}
 	for _, p := range in.pipes {
-		if p.LastPoll.IsZero() {
-			return "Starting: waiting for SCOM's first answer."
+		if p.Phase == poller.PhaseCatchingUp || p.Phase == poller.PhaseFirst {
+			return fmt.Sprintf("Delivering: %s %s.", p.Phase, p.Progress)
 		}
 	}
 	if len(in.pipes) == 0 {
@@ -114,7 +114,11 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 	var out []finding
 	add := func(f finding) { out = append(out, f) }
 	if in.health.StoreFault != "" {
-		add(finding{level: v1.Stopped, cause: "store", text: "this node's store has failed: " + in.health.StoreFault, do: "check the disk that holds DataDir"})
+		f := finding{level: v1.Stopped, cause: "store", text: "this node's store has failed: " + in.health.StoreFault, do: "check the disk that holds DataDir"}
+		if in.view.Leader != "" && !in.view.Leading { // the cluster goes on without this node
+			f.level, f.text = v1.Degraded, fmt.Sprintf("%s leads, but this node cannot follow: its store has failed: %s", in.view.Leader, in.health.StoreFault)
+		}
+		add(f)
 	}
 	if in.view.Leader == "" && time.Since(n.started) > settling {
 		text := "no leader is known"
