@@ -31,6 +31,7 @@ type Deps struct {
 	Gatherer prometheus.Gatherer
 	Settings Settings
 	Parked   Parked
+	Office   Office
 	// Vanished tells the pipelines that the alerts which SCOM does not show any more are really gone; it
 	// returns how many they hold back for that word. ErrElsewhere, wrapped, on a node that does not poll.
 	Vanished func() (int, error)

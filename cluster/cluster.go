@@ -22,8 +22,10 @@ type Coordinator interface {
 	Propose(ctx context.Context, op state.Op) (state.Result, error)
 	// View is what this node knows now, perhaps stale.
 	View() View
-	// Transfer hands leadership to the named node and returns once its TermStart is committed here.
-	Transfer(ctx context.Context, nodeID string) error
+	// Transfer hands leadership to the named node, from any node, and returns once its TermStart is
+	// committed here. What the leader has begun is finished first (Term.Finish). Refused, with the reason
+	// and what to do, if the node is no voter, behind, out of contact, a witness or in maintenance.
+	Transfer(ctx context.Context, nodeID string, why Reason) error
 	// Health is measured, never asked of a peer at the time of the call.
 	Health() Health
 }
@@ -35,6 +37,54 @@ type Term struct {
 	// ErrTermOver, or the state machine refuses it with that error. It may block until ctx ends
 	// (ErrUnknownOutcome if the command was under way).
 	Propose func(ctx context.Context, op state.Op) (state.Result, error)
+	// Finish is closed when leadership is about to be given away as planned: lead finishes what it has
+	// begun, begins nothing new, and returns. Its context ends FinishTime later at the latest.
+	Finish <-chan struct{}
+}
+
+// FinishTime is how long lead may take to finish what it has begun, before a planned handover.
+const FinishTime = 4 * time.Second
+
+// Reason says why leadership changed, for the record of leader changes.
+type Reason struct {
+	Cause Cause
+	Text  string // a clause for people: "asked for by alice", "primary was stopped"
+}
+
+// Cause is the kind of a change of leadership.
+type Cause string
+
+// The causes. All but the first five are planned handovers.
+const (
+	CauseFormed      Cause = "formed"   // the first leader of a new cluster
+	CauseElected     Cause = "elected"  // the same node again
+	CauseLost        Cause = "lost"     // the leader before was lost
+	CauseTakeover    Cause = "takeover" // by force, in a new epoch
+	CauseAlone       Cause = "alone"    // the same node goes on alone, in a new epoch
+	CauseTransfer    Cause = "transfer"
+	CauseMaintenance Cause = "maintenance"
+	CauseStop        Cause = "stop"
+	CauseFailback    Cause = "failback"
+	CauseWork        Cause = "work" // the leader before could not deliver
+	CauseWitness     Cause = "witness"
+)
+
+// Peers is the way to the other members, over the same port as everything between nodes.
+type Peers interface {
+	// Ask sends a request to the member's own answering function and returns what that says. It waits
+	// until ctx ends. The error says in an operator's words why there is no answer.
+	Ask(ctx context.Context, nodeID string, request []byte) ([]byte, error)
+}
+
+// Members is what an operator may do to a cluster that consists of its members alone.
+type Members interface {
+	// TakeOver makes this node the leader of a new epoch, with itself as the only voter, although the
+	// members it needs are gone; it returns once this node leads. by is who asked for it. Refused with
+	// the reason where the cluster has a reachable leader (ErrLeaderAlive, also with force), or where a warning
+	// of Outlook stands and force is not set.
+	TakeOver(ctx context.Context, by string, force bool) error
+	// Remove drops a member that no node.json names any more.
+	Remove(ctx context.Context, nodeID string) error
 }
 
 // Errors of proposals.
@@ -42,6 +92,8 @@ var (
 	ErrNoLeader       = errors.New("no leader is known")
 	ErrTermOver       = state.ErrTermOver
 	ErrUnknownOutcome = errors.New("the outcome of the proposal is unknown")
+	// ErrLeaderAlive: there is nothing to take over; a handover is what is wanted.
+	ErrLeaderAlive = errors.New("the cluster has a leader")
 )
 
 // Role is what a member is for.
@@ -72,14 +124,44 @@ type View struct {
 	Leading bool // this node's lead is running
 	Token   state.Token
 	Members []MemberView
-	// Waiting says, in one sentence, whom or what a node without a cluster waits for; else empty.
+	// Waiting says, in one sentence, whom or what this node waits for before it can take part; else empty.
 	Waiting string
+	// Alarm is a fault between the nodes that only a person can mend, in one sentence; else empty.
+	Alarm string
+	// Start counts the starts of this node's process on its data; CleanStart: the one before ended as planned.
+	Start      uint64
+	CleanStart bool
+	Outlook    Outlook
+	Archives   []Archive // newest first
+}
+
+// Outlook is whether this node could take over by force, and what that would mean.
+type Outlook struct {
+	// Possible: TakeOver would be tried. Refusal says why not.
+	Possible bool
+	Refusal  string
+	// LastHeard is when this node last heard from a leader: its copy is as old as that. Zero: not since its start.
+	LastHeard time.Time
+	// Warnings are what TakeOver without force is refused for, in an operator's words.
+	Warnings []string
+	// At is when this node takes over by itself if nothing changes; zero: it will not.
+	At time.Time
+}
+
+// Archive is a copy of the state that a node has put aside before it took over another one's.
+type Archive struct {
+	Name  string
+	At    time.Time
+	Epoch state.Epoch
 }
 
 // MemberView is what this node knows of one member.
 type MemberView struct {
 	Member
-	Suffrage    string    // "voter", "nonvoter", "none"
+	Suffrage    string // "voter", "nonvoter", "none"
+	Fault       string // why it is out of contact; empty: it is in contact, or was never tried
+	Epoch       state.Epoch
+	Start       uint64
 	LastContact time.Time // zero: never in this process's lifetime; itself: now
 	Applied     uint64    // log index
 	Version     string    // program version, as greeted

@@ -23,6 +23,12 @@ type Status struct {
 	Maintenance []string    `json:"maintenance"`
 	Config      ConfigState `json:"config"`
 	Changes     []Change    `json:"leaderChanges"` // newest first
+	// Takeover is whether this node could be made leader by force, as the maintenance page offers it.
+	Takeover Takeover `json:"takeover"`
+	// Notes tell what was merged from a node that had gone on alone, newest first.
+	Notes []Note `json:"notes"`
+	// Archives are copies of its state that this node has put aside, newest first.
+	Archives []Archive `json:"archives"`
 	// Warnings are facts an operator should mend some day; they do not stop anything.
 	Warnings []string `json:"warnings"`
 }
@@ -101,6 +107,33 @@ type Member struct {
 	Leader      bool      `json:"leader"`
 	LastContact time.Time `json:"lastContact"`
 	Version     string    `json:"version"`
+	Maintenance bool      `json:"maintenance"`
+	Sticky      bool      `json:"sticky"` // maintenance that only an operator ends
+	Behind      uint64    `json:"behind"` // log entries it has not applied that the answering node has
+	Fault       string    `json:"fault"`  // why it is out of contact; empty while it is in contact
+}
+
+// Takeover is whether the node that answers could be made leader by force.
+type Takeover struct {
+	Possible  bool      `json:"possible"`
+	Refusal   string    `json:"refusal"`   // why not
+	LastHeard time.Time `json:"lastHeard"` // when this node last heard from a leader: its copy is as old as that
+	Warnings  []string  `json:"warnings"`  // what may be lost, and what it is refused for without force
+	At        time.Time `json:"at"`        // when it takes over by itself; zero: it will not
+}
+
+// Note is a sentence about what a node did while it went on alone, and what became of it.
+type Note struct {
+	At   time.Time `json:"at"`
+	Node string    `json:"node"`
+	Text string    `json:"text"`
+}
+
+// Archive is a copy of the state that a node put aside before it took over another one's; it lies in its DataDir.
+type Archive struct {
+	Name  string    `json:"name"`
+	At    time.Time `json:"at"`
+	Epoch uint64    `json:"epoch"`
 }
 
 // Outbox counts accepted close requests that are not yet settled.
@@ -139,6 +172,7 @@ type Change struct {
 	Node   string    `json:"node"`
 	Term   uint64    `json:"term"`
 	Epoch  uint64    `json:"epoch"`
+	Cause  string    `json:"cause"` // formed, elected, lost, takeover, alone, transfer, maintenance, stop, failback, work, witness
 	Reason string    `json:"reason"`
 }
 

@@ -110,6 +110,9 @@ func (c *Cluster) Agree(within time.Duration) {
 	})
 }
 
+// askedFor is the reason of every handover that a test asks for.
+var askedFor = cluster.Reason{Cause: cluster.CauseTransfer, Text: "asked for by the test"}
+
 func oneLeader(t *testing.T, s Suite, c *Cluster) {
 	leader := c.Leader(s.Patience)
 	if leader != c.shape[0].NodeID {
@@ -301,18 +304,18 @@ func stopHandsOver(t *testing.T, s Suite, c *Cluster) {
 func transfer(t *testing.T, s Suite, c *Cluster) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.Patience)
 	defer cancel()
-	if err := c.Node(c.shape[0].NodeID).Transfer(ctx, "nobody"); err == nil {
+	if err := c.Node(c.shape[0].NodeID).Transfer(ctx, "nobody", askedFor); err == nil {
 		t.Error("transfer to nobody: got no error")
 	}
 	if len(c.shape) < 2 {
-		if err := c.Node(c.shape[0].NodeID).Transfer(ctx, c.shape[0].NodeID); err != nil {
+		if err := c.Node(c.shape[0].NodeID).Transfer(ctx, c.shape[0].NodeID, askedFor); err != nil {
 			t.Errorf("transfer to the leader itself: %v", err)
 		}
 		return
 	}
 	for i := range 4 { // to and fro, asked of either node
 		to, via := c.shape[(i+1)%2].NodeID, c.shape[i/2].NodeID
-		if err := c.Node(via).Transfer(ctx, to); err != nil {
+		if err := c.Node(via).Transfer(ctx, to, askedFor); err != nil {
 			t.Fatalf("transfer to %s, asked of %s: %v", to, via, err)
 		}
 		if got := c.Node(via).View().State.Leader(); got != to {
@@ -324,7 +327,7 @@ func transfer(t *testing.T, s Suite, c *Cluster) {
 		if m.Role != cluster.Witness {
 			continue
 		}
-		if err := c.Node(c.shape[0].NodeID).Transfer(ctx, m.NodeID); err == nil {
+		if err := c.Node(c.shape[0].NodeID).Transfer(ctx, m.NodeID, askedFor); err == nil {
 			t.Error("transfer to the witness: got no error")
 		}
 	}

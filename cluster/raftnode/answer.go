@@ -119,6 +119,11 @@ func (n *Node) answer(theirs greeting, r request) response {
 	switch r.Op {
 	case opJoin:
 		return n.answerJoin(ctx, r)
+	case opSucceed:
+		n.succeed(theirs.NodeID, r.Reason)
+		return response{}
+	case opAsk:
+		return n.answerAsk(ctx, theirs, r)
 	case opPropose:
 		return n.answerPropose(ctx, r)
 	case opTransfer:
@@ -126,7 +131,7 @@ func (n *Node) answer(theirs greeting, r request) response {
 		if t == nil {
 			return response{Fault: faultNotLeader}
 		}
-		return faulty(t.transfer(ctx, r.Target))
+		return faulty(t.transfer(ctx, r.Target, r.Reason))
 	}
 	return response{Fault: fmt.Sprintf("it knows no request %q", r.Op)}
 }

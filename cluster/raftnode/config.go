@@ -34,10 +34,29 @@ type Config struct {
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	// Memory, if not nil, is used in place of DataDir.
 	Memory *Memory
+	// PairTakeover says what becomes of a pair without a witness whose leader is lost: "availability" (also
+	// ""), "claim" or "operator"; TakeoverAfter is availability's patience, 0 is DefaultTakeoverAfter; ClaimDir
+	// is claim's folder, which both nodes reach, and Claims, if not nil, takes its place.
+	PairTakeover  string
+	TakeoverAfter time.Duration
+	ClaimDir      string
+	Claims        Claims
+	// MayTakeOver is asked before this node takes over by itself; an error says why it should not: it reaches
+	// neither SCOM nor a LAM, or its sibling still answers on another way. nil: it may. It must heed ctx.
+	MayTakeOver func(ctx context.Context) error
+	// Serve answers what other members Ask. nil: nothing is answered.
+	Serve func(ctx context.Context, from string, request []byte) ([]byte, error)
+	// OnHandover, if not nil, is told how each handover by this node has ended.
+	OnHandover func(cause cluster.Cause, err error)
+	// Wall is the machine's clock; nil is the real one. A jump against the monotonic clock tells a pause.
+	Wall func() time.Time
 	// BeforeWrite, if not nil, is called before each write to the store, in the write's own time. It
 	// is a fault switch: what it returns is the write's error, and blocking in it is a slow disk.
 	BeforeWrite func(op string) error
 }
+
+// DefaultTakeoverAfter is node.json's TakeoverAfter.
+const DefaultTakeoverAfter = 15 * time.Second
 
 // DefaultWriteDeadline is far above the slowest healthy disk, and short enough that a node with a
 // hung one is replaced before people notice.

@@ -303,7 +303,7 @@ func TestTransferToAMemberThatCannotLeadIsRefusedAndHarmless(t *testing.T) {
 		c.Isolate("secondary")
 		time.Sleep(3 * time.Second)
 		before := len(c.Leads())
-		if err := c.Node("primary").Transfer(t.Context(), "secondary"); err == nil || !strings.Contains(err.Error(), "out of contact") {
+		if err := c.Node("primary").Transfer(t.Context(), "secondary", askedFor); err == nil || !strings.Contains(err.Error(), "out of contact") {
 			t.Errorf("transfer to a member out of contact: got %v", err)
 		}
 		mustSet(t, c.Node("primary"), "after")
@@ -318,7 +318,7 @@ func TestTransferWhileTheLinkIsCutLeavesALeader(t *testing.T) {
 		c.Isolate("secondary") // not known yet
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		if err := c.Node("primary").Transfer(ctx, "secondary"); err == nil {
+		if err := c.Node("primary").Transfer(ctx, "secondary", askedFor); err == nil {
 			t.Error("transfer over a cut link: got no error")
 		}
 		c.Leader(10*time.Second, "secondary")

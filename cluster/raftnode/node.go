@@ -38,6 +38,7 @@ type Node struct {
 	ran      chan struct{} // closed when Run has returned; nil before it was called
 	identity identity
 	waiting  string // what an empty node waits for
+	heirTo   succession
 	alarm    string // a fault that only a person can mend
 
 	failure  error         // set before failed is closed

@@ -45,6 +45,9 @@ func TestRandomFaultsLoseNothing(t *testing.T) {
 	}
 }
 
+// askedFor is the reason of every handover that a test asks for.
+var askedFor = cluster.Reason{Cause: cluster.CauseTransfer, Text: "asked for by the test"}
+
 // schedule is one run of random faults.
 type schedule struct {
 	t    *testing.T
@@ -205,7 +208,7 @@ func (s *schedule) transfer(to string) {
 	s.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		n.Transfer(ctx, to) //nolint:errcheck // it may well be impossible
+		n.Transfer(ctx, to, askedFor) //nolint:errcheck // it may well be impossible
 	})
 }
 

@@ -41,6 +41,7 @@ type term struct {
 type order struct {
 	ctx    context.Context // of the caller
 	target string
+	why    cluster.Reason
 	reply  chan error // one slot
 }
 
@@ -148,7 +149,8 @@ func (n *Node) startTerm(ctx, tctx context.Context, inst *instance, before strin
 		token.Epoch = state.Epoch{Number: 1, Node: n.cfg.NodeID}
 	}
 	now := time.Now().UTC()
-	start := state.TermStart{Node: n.cfg.NodeID, ClusterID: n.ident().ClusterID, Reason: n.reason(before), At: now}
+	why := n.reason(before)
+	start := state.TermStart{Node: n.cfg.NodeID, ClusterID: n.ident().ClusterID, Cause: string(why.Cause), Reason: why.Text, At: now}
 	data, err := state.Encode(state.Command{Token: token, Op: start})
 	if err != nil {
 		return nil, err
@@ -167,18 +169,36 @@ func (n *Node) startTerm(ctx, tctx context.Context, inst *instance, before strin
 	return &term{node: n, inst: inst, ctx: tctx, token: token, since: now, orders: make(chan order)}, nil
 }
 
-// reason says for people why the leader changed.
-func (n *Node) reason(before string) string {
+// reason says why the leader changed: what the last leader said when it handed over, else what this node makes of it.
+func (n *Node) reason(before string) cluster.Reason {
+	n.mu.Lock()
+	said := n.heirTo
+	n.mu.Unlock()
 	p := n.peers[before]
 	switch {
+	case said.from == before && before != "" && time.Since(said.at) < handoverTimeout:
+		return said.why
 	case before == "":
-		return "the cluster was formed"
+		return cluster.Reason{Cause: cluster.CauseFormed, Text: "the cluster was formed"}
 	case before == n.cfg.NodeID:
-		return n.cfg.NodeID + " was elected again"
+		return cluster.Reason{Cause: cluster.CauseElected, Text: n.cfg.NodeID + " was elected again"}
 	case p != nil && p.now().fresh() && p.now().fault == "":
-		return before + " handed over or was restarted"
+		return cluster.Reason{Cause: cluster.CauseLost, Text: before + " was restarted or lost its leadership"}
 	}
-	return before + " was lost"
+	return cluster.Reason{Cause: cluster.CauseLost, Text: before + " was lost"}
+}
+
+// succession is a leader's word that this node is to lead next.
+type succession struct {
+	from string
+	why  cluster.Reason
+	at   time.Time
+}
+
+func (n *Node) succeed(from string, why cluster.Reason) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.heirTo = succession{from, why, time.Now()}
 }
 
 // runLead calls lead, again and again while the term lasts, and carries out handovers in between.
@@ -187,7 +207,8 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 		lctx, cancel := context.WithCancel(t.ctx)
 		returned, began := make(chan error, 1), time.Now()
 		t.leading.Store(n.cfg.Role != cluster.Witness)
-		go func() { returned <- lead(lctx, cluster.Term{Token: t.token, Propose: t.propose}) }()
+		finish := make(chan struct{})
+		go func() { returned <- lead(lctx, cluster.Term{Token: t.token, Propose: t.propose, Finish: finish}) }()
 		var o *order
 		var early bool
 		var err error
@@ -201,6 +222,10 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 		}
 		// What asks "do you lead?" hears no before lead has been told to stop.
 		t.leading.Store(false)
+		close(finish)
+		if !early && t.ctx.Err() == nil {
+			early = finished(t.ctx, returned)
+		}
 		cancel()
 		if !early {
 			n.awaitLead(returned)
@@ -214,11 +239,24 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 			n.leaveOffice(t)
 			return
 		case o != nil:
-			o.answer(n.handOver(o.ctx, t, o.target))
+			o.answer(n.handOver(o.ctx, t, o.target, o.why))
 		case early:
 			n.leadEnded(ctx, t, err, time.Since(began))
 		}
 	}
+}
+
+// finished waits for lead to finish what it has begun.
+func finished(ctx context.Context, returned <-chan error) bool {
+	timer := time.NewTimer(cluster.FinishTime)
+	defer timer.Stop()
+	select {
+	case <-returned:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 func (o *order) answer(err error) {
@@ -256,7 +294,11 @@ func (n *Node) leadEnded(ctx context.Context, t *term, err error, ran time.Durat
 	if target == "" {
 		return
 	}
-	if err := n.handOver(wait, t, target); err != nil && t.ctx.Err() == nil {
+	because := cluster.Reason{Cause: cluster.CauseWork, Text: n.cfg.NodeID + " could not do the work"}
+	if n.cfg.Role == cluster.Witness {
+		because = cluster.Reason{Cause: cluster.CauseWitness, Text: n.cfg.NodeID + " is a witness"}
+	}
+	if err := n.handOver(wait, t, target, because); err != nil && t.ctx.Err() == nil {
 		n.log.Warn("the work of this term ended early, and the handover did not succeed", "to", target, "error", err)
 		pause(wait, leadAgain)
 	}
@@ -274,7 +316,7 @@ func (n *Node) leaveOffice(t *term) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
 	defer cancel()
-	if err := n.handOver(ctx, t, target); err != nil {
+	if err := n.handOver(ctx, t, target, cluster.Reason{Cause: cluster.CauseStop, Text: n.cfg.NodeID + " was stopped"}); err != nil {
 		n.log.Warn("stopping without a handover", "to", target, "error", err)
 	}
 }

@@ -62,7 +62,15 @@ func (n *Node) fit(t *term, nodeID string) error {
 }
 
 // handOver makes target the leader. lead has returned. On success the term is over.
-func (n *Node) handOver(ctx context.Context, t *term, target string) error {
+func (n *Node) handOver(ctx context.Context, t *term, target string, why cluster.Reason) error {
+	err := n.tryHandOver(ctx, t, target, why)
+	if n.cfg.OnHandover != nil {
+		n.cfg.OnHandover(why.Cause, err)
+	}
+	return err
+}
+
+func (n *Node) tryHandOver(ctx context.Context, t *term, target string, why cluster.Reason) error {
 	ctx, cancel := context.WithTimeout(ctx, handoverTimeout)
 	defer cancel()
 	if err := n.fit(t, target); err != nil {
@@ -70,7 +78,7 @@ func (n *Node) handOver(ctx context.Context, t *term, target string) error {
 	}
 	m, _ := n.cfg.member(target)
 	// What is known of it may be a second old. The last few entries are sent by raft itself.
-	if _, err := n.ask(ctx, m, request{Op: opStatus}); err != nil {
+	if _, err := n.ask(ctx, m, request{Op: opSucceed, Reason: why}); err != nil {
 		return fmt.Errorf("hand over to %s: %w", target, err)
 	}
 	if err := n.fit(t, target); err != nil {
@@ -91,7 +99,7 @@ func (n *Node) handOver(ctx context.Context, t *term, target string) error {
 }
 
 // Transfer hands leadership to the named node, from any node; see cluster.Coordinator.
-func (n *Node) Transfer(ctx context.Context, nodeID string) error {
+func (n *Node) Transfer(ctx context.Context, nodeID string, why cluster.Reason) error {
 	if _, ok := n.cfg.member(nodeID); !ok {
 		return fmt.Errorf("%s is no member: correct the name", nodeID)
 	}
@@ -100,7 +108,7 @@ func (n *Node) Transfer(ctx context.Context, nodeID string) error {
 			return nil
 		}
 		before := n.fsm.state.Token()
-		err := n.orderTransfer(ctx, nodeID)
+		err := n.orderTransfer(ctx, nodeID, why)
 		if err == nil {
 			return n.awaitTerm(ctx, nodeID, before.Term)
 		}
@@ -117,15 +125,15 @@ func (n *Node) Transfer(ctx context.Context, nodeID string) error {
 var errNoTerm = errors.New("no term to hand over")
 
 // orderTransfer has the leader hand over, here or elsewhere.
-func (n *Node) orderTransfer(ctx context.Context, nodeID string) error {
+func (n *Node) orderTransfer(ctx context.Context, nodeID string, why cluster.Reason) error {
 	if t := n.term.Load(); t != nil {
-		return t.transfer(ctx, nodeID)
+		return t.transfer(ctx, nodeID, why)
 	}
 	leader, ok := n.leader()
 	if !ok || leader.NodeID == n.cfg.NodeID {
 		return errNoTerm
 	}
-	resp, err := n.ask(ctx, leader, request{Op: opTransfer, Target: nodeID})
+	resp, err := n.ask(ctx, leader, request{Op: opTransfer, Target: nodeID, Reason: why})
 	switch {
 	case errors.Is(err, errNotSent):
 		return errNoTerm
@@ -140,7 +148,7 @@ func (n *Node) orderTransfer(ctx context.Context, nodeID string) error {
 }
 
 // transfer asks the term's goroutine to hand over.
-func (t *term) transfer(ctx context.Context, nodeID string) error {
+func (t *term) transfer(ctx context.Context, nodeID string, why cluster.Reason) error {
 	if nodeID == t.node.cfg.NodeID && t.node.cfg.Role != cluster.Witness {
 		return errNoTerm // it leads already, or is about to
 	}
@@ -148,7 +156,7 @@ func (t *term) transfer(ctx context.Context, nodeID string) error {
 	if err := t.node.fit(t, nodeID); err != nil {
 		return err
 	}
-	o := order{ctx: ctx, target: nodeID, reply: make(chan error, 1)}
+	o := order{ctx: ctx, target: nodeID, why: why, reply: make(chan error, 1)}
 	select {
 	case t.orders <- o:
 	case <-t.ctx.Done():

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"scomconnector/cluster"
 )
 
 // watchCommits proves, while the term lasts, that this leader can still commit. A leader whose disk
@@ -31,7 +33,7 @@ func (n *Node) watchCommits(ctx context.Context, t *term) {
 		n.log.Error("this leader has committed nothing for too long: giving leadership away", "for", since(last), "error", err)
 		if target, _ := n.heir(t); target != "" {
 			order, cancel := context.WithTimeout(ctx, handoverTimeout)
-			err = t.transfer(order, target)
+			err = t.transfer(order, target, cluster.Reason{Cause: cluster.CauseWork, Text: n.cfg.NodeID + " could not commit"})
 			cancel()
 			if err == nil || ctx.Err() != nil {
 				return

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"scomconnector/cluster"
 	"scomconnector/cluster/state"
 )
 
@@ -49,11 +50,13 @@ type reply struct {
 // request is one call. Op is one of the op constants.
 type request struct {
 	Op        string
-	Command   []byte        // propose: an encoded command whose token is not set
-	Target    string        // transfer: the node to lead
-	ClusterID string        // join
-	Epoch     state.Epoch   // join
-	Timeout   time.Duration // how long the caller waits
+	Command   []byte         // propose: an encoded command whose token is not set
+	Target    string         // transfer: the node to lead
+	Reason    cluster.Reason // transfer, succeed
+	Body      []byte         // ask
+	ClusterID string         // join
+	Epoch     state.Epoch    // join
+	Timeout   time.Duration  // how long the caller waits
 }
 
 const (
@@ -61,6 +64,8 @@ const (
 	opJoin     = "join"
 	opPropose  = "propose"
 	opTransfer = "transfer"
+	opSucceed  = "succeed" // the leader is about to hand over to the node that is asked
+	opAsk      = "ask"     // for Config.Serve
 )
 
 // response answers a request.
@@ -69,6 +74,7 @@ type response struct {
 	Fault    string // one of the fault constants, or plain words; empty: done
 	Refused  string // the state machine's refusal
 	Version  uint64 // of state.Result
+	Body     []byte // ask
 }
 
 // Faults that the caller acts upon.

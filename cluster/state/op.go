@@ -34,6 +34,7 @@ type Result struct {
 type TermStart struct {
 	Node      string
 	ClusterID string // taken only if the state has none
+	Cause     string // the kind of change: cluster.Cause
 	Reason    string // why leadership changed, for people
 	At        time.Time
 }
@@ -98,5 +99,56 @@ type Unpark struct {
 type SetPipelines struct {
 	Names []string
 	Carry map[string]string // new name -> previous name
+	At    time.Time
+}
+
+// SetMaintenance has a node lead no more, or again. On replaces a flag that is there.
+type SetMaintenance struct {
+	Node   string
+	On     bool
+	Sticky bool   // On: only an operator ends it
+	Start  uint64 // On: the start number of the node's process; off: end it only if it carries this one (0: any)
+	// Unless names the nodes of which none may be in maintenance: refused with ErrMaintenance else. Only for On.
+	Unless []string
+	Author string
+	At     time.Time
+}
+
+// AdoptPipeline gives this cluster what a node that yields its own epoch held of a pipeline. It creates the
+// pipeline. Entries that are there already stay as they are, so that it may be repeated.
+type AdoptPipeline struct {
+	Node     string
+	Epoch    Epoch // that the node yields
+	Pipeline string
+	Parked   []Parked
+	Raised   []string // self-alerts that are out: this cluster must clear them
+}
+
+// AdoptSettings gives this cluster the settings of a node that yields its own epoch. A text that is kept as any
+// version changes nothing. Where this cluster has not changed its own since the two had the same, the text becomes the
+// version in use; else it becomes a version and the one in use before is put back as the next one, so that an operator may
+// compare the two and roll back. Result.Version is the version in use then.
+type AdoptSettings struct {
+	Node   string
+	Epoch  Epoch
+	Text   []byte
+	Author string // who made that version
+	At     time.Time
+	// Known are the versions that the node keeps, to find the last one that both have.
+	Known []ConfigSum
+}
+
+// ConfigSum names a version of the settings by its content.
+type ConfigSum struct {
+	Version uint64
+	Sum     uint64 // ConfigVersion.Sum
+}
+
+// AdoptNote keeps a sentence for people about what a node that yields its own epoch did there and what was not
+// carried over. The same note is kept once.
+type AdoptNote struct {
+	Node  string
+	Epoch Epoch
+	Text  string
 	At    time.Time
 }

@@ -187,7 +187,7 @@ func (n *node) stop(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, transferTime)
 	defer cancel()
-	if err := n.coord.Transfer(ctx, target); err != nil {
+	if err := n.coord.Transfer(ctx, target, cluster.Reason{Cause: cluster.CauseStop, Text: n.opts.Node.NodeID + " was stopped"}); err != nil {
 		n.handovers.WithLabelValues("stop", "failed").Inc()
 		n.log.Warn("no hand-over, the others will elect a leader", "to", target, "error", err)
 		return

@@ -16,6 +16,21 @@ import (
 // lead runs one term: pipelines for the settings in use, and others whenever these change. It
 // returns when the term ends.
 func (n *node) lead(ctx context.Context, term cluster.Term) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var finishing sync.WaitGroup
+	defer finishing.Wait()
+	finishing.Go(func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-term.Finish:
+		}
+		if !n.drain(ctx, cluster.FinishTime) {
+			n.log.Warn("the batch in flight was not finished in time; it may be sent again by the next leader")
+		}
+		cancel()
+	})
 	for ctx.Err() == nil {
 		version := n.state().Config().Version
 		part, end := context.WithCancel(ctx)

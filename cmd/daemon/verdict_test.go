@@ -29,7 +29,7 @@ func (fakeCluster) View() cluster.View {
 	}}
 }
 
-func (c fakeCluster) Transfer(context.Context, string) error { return c.refuses }
+func (c fakeCluster) Transfer(context.Context, string, cluster.Reason) error { return c.refuses }
 
 func TestAPlannedStopCountsItsHandover(t *testing.T) {
 	for outcome, refuses := range map[string]error{"ok": nil, "failed": errors.New("it lags")} {
