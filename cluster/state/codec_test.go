@@ -15,7 +15,7 @@ import (
 // everyOp has each kind with each field set, and each kind at its least.
 func everyOp() []Op {
 	return []Op{
-		TermStart{Node: "primary", ClusterID: "c1", Reason: "first start", At: t0.Add(123456789)},
+		TermStart{Node: "primary", ClusterID: "c1", Cause: "formed", Reason: "first start", At: t0.Add(123456789)},
 		TermStart{Node: "n", At: time.Time{}},
 		Commit{Pipeline: "alerts/default", Start: true, Cursor: ms0, Floor: ms0 - 5, Forget: ms0 - 60_000,
 			Sent:    []alert.Version{{ID: testID(1), LastModified: ms0 - 3}, {ID: testID(2), LastModified: ms0 - 10, State: 255}},
@@ -34,6 +34,31 @@ func everyOp() []Op {
 		Unpark{Pipeline: "p"},
 		SetPipelines{Names: []string{"b", "a"}, Carry: map[string]string{"b": "x", "a": "y"}, At: t0},
 		SetPipelines{At: t0},
+		SetMaintenance{Node: "primary", On: true, Sticky: true, Start: 1 << 33, Unless: []string{"secondary", "witness"}, Author: "ann", At: t0},
+		SetMaintenance{Node: "n", At: t0},
+		AdoptPipeline{Node: "primary", Epoch: epoch2, Pipeline: "alerts/default", Parked: []Parked{parkedEntry(1, 5), {At: t0}}, Raised: []string{"full"}},
+		AdoptPipeline{Node: "n", Pipeline: "p"},
+		AdoptSettings{Node: "primary", Epoch: epoch2, Text: []byte(`{"a":1}`), Author: "ann", At: t0, Known: []ConfigSum{{1, 1<<64 - 1}, {1 << 40, 0}}},
+		AdoptSettings{Node: "n", At: t0},
+		AdoptNote{Node: "primary", Epoch: epoch2, Text: "it led", At: t0},
+		AdoptNote{Node: "n", Text: "x", At: t0},
+	}
+}
+
+// epoch2 is the one that nodes yield in tests.
+var epoch2 = Epoch{Number: 2, Node: "primary"}
+
+func TestKindsAreKnownUpToTheHighest(t *testing.T) {
+	highest := byte(0)
+	for _, op := range everyOp() {
+		b, err := Encode(Command{Token: tok(1), Op: op})
+		if err != nil || b[1] != KindOf(op) {
+			t.Errorf("%T: encoded as kind %d with %v, want %d", op, b[1], err, KindOf(op))
+		}
+		highest = max(highest, KindOf(op))
+	}
+	if highest != MaxKind {
+		t.Errorf("the highest kind is %d, MaxKind says %d", highest, MaxKind)
 	}
 }
 
@@ -82,6 +107,7 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 		{&Unpark{Pipeline: "p"}, "*state.Unpark is not a command"},
 		{TermStart{At: t0}, "node: a name must have 1 to 255 bytes"},
 		{TermStart{Node: "n", ClusterID: long, At: t0}, "cluster id: a name must"},
+		{TermStart{Node: "n", Cause: long, At: t0}, "cause: a name must"},
 		{TermStart{Node: "n", At: far}, "not within the years 0 to 9999"},
 		{Commit{}, "pipeline: a name must"},
 		{Commit{Pipeline: long}, "pipeline: a name must"},
@@ -103,6 +129,23 @@ func TestEncodeRefusesWhatDecodeWould(t *testing.T) {
 		{SetPipelines{Names: make([]string, MaxPipelines+1), At: t0}, "more than 64 pipelines"},
 		{SetPipelines{Carry: map[string]string{"a": ""}, At: t0}, "previous name: a name"},
 		{SetPipelines{}, "the time is missing"},
+		{SetMaintenance{At: t0}, "node: a name"},
+		{SetMaintenance{Node: "n", At: far}, "not within the years 0 to 9999"},
+		{SetMaintenance{Node: "n", Unless: []string{""}, At: t0}, "other node: a name"},
+		{SetMaintenance{Node: "n", Unless: make([]string, maxMaintenance+1), At: t0}, "33 other nodes are more than 32"},
+		{AdoptPipeline{Pipeline: "p"}, "node: a name"},
+		{AdoptPipeline{Node: "n", Epoch: Epoch{Node: long}, Pipeline: "p"}, "the epoch's node: a name"},
+		{AdoptPipeline{Node: "n"}, "pipeline: a name"},
+		{AdoptPipeline{Node: "n", Pipeline: "p", Raised: kinds}, "65 self-alerts at once"},
+		{AdoptPipeline{Node: "n", Pipeline: "p", Parked: []Parked{{At: far}}}, "parked alert"},
+		{AdoptPipeline{Node: "n", Pipeline: "p", Parked: []Parked{{At: t0, Payload: make([]byte, MaxCommand)}}}, "are more than the 65536 a command may have"},
+		{AdoptSettings{At: t0}, "node: a name"},
+		{AdoptSettings{Node: "n", At: far}, "not within"},
+		{AdoptSettings{Node: "n", Text: make([]byte, MaxConfigText+1), At: t0}, "settings of 61441 bytes"},
+		{AdoptSettings{Node: "n", Known: make([]ConfigSum, 21), At: t0}, "21 known versions of the settings are more than the 20"},
+		{AdoptNote{Text: "x", At: t0}, "node: a name"},
+		{AdoptNote{Node: "n", At: t0}, "the note says nothing"},
+		{AdoptNote{Node: "n", Text: "x", At: far}, "not within"},
 	} {
 		b, err := Encode(Command{Token: tok(1), Op: c.op})
 		if err == nil || !strings.Contains(err.Error(), c.want) || len(b) > 0 {
@@ -121,7 +164,7 @@ func TestDecodeTellsNewerFromDamaged(t *testing.T) {
 	}
 	newer := map[string][]byte{
 		"version": append([]byte{commandVersion + 1}, good[1:]...),
-		"kind":    append([]byte{commandVersion, byte(kindSetPipelines + 1)}, good[2:]...),
+		"kind":    append([]byte{commandVersion, MaxKind + 1}, good[2:]...),
 		"kind 0":  append([]byte{commandVersion, 0}, good[2:]...),
 	}
 	for name, b := range newer {

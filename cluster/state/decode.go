@@ -25,7 +25,7 @@ func Decode(data []byte) (Command, error) {
 	if r.err != nil {
 		return Command{}, fmt.Errorf("decode command: %w", r.err)
 	}
-	if k < kindTermStart || k > kindSetPipelines {
+	if k < kindTermStart || k > kind(MaxKind) {
 		return Command{}, fmt.Errorf("decode command of kind %d: %w", k, ErrUnknownCommand)
 	}
 	c := Command{Token: r.token()}
@@ -43,7 +43,7 @@ func Decode(data []byte) (Command, error) {
 func (r *reader) op(k kind) Op {
 	switch k {
 	case kindTermStart:
-		return TermStart{Node: r.string(), ClusterID: r.string(), Reason: r.string(), At: r.time()}
+		return TermStart{Node: r.string(), ClusterID: r.string(), Cause: r.string(), Reason: r.string(), At: r.time()}
 	case kindCommit:
 		return r.commit()
 	case kindSetConfig:
@@ -63,16 +63,42 @@ func (r *reader) op(k kind) Op {
 		op.Carry = r.carry()
 		op.At = r.time()
 		return op
+	case kindSetMaintenance:
+		return SetMaintenance{Node: r.string(), On: r.bool(), Sticky: r.bool(), Start: r.uvarint(), Unless: r.strings(), Author: r.string(), At: r.time()}
+	case kindAdoptPipeline:
+		op := AdoptPipeline{Node: r.string(), Epoch: r.epoch(), Pipeline: r.string(), Raised: r.strings()}
+		op.Parked = r.parkedList()
+		return op
+	case kindAdoptSettings:
+		op := AdoptSettings{Node: r.string(), Epoch: r.epoch(), Text: r.bytes(), Author: r.string(), At: r.time()}
+		op.Known = r.known()
+		return op
+	case kindAdoptNote:
+		return AdoptNote{Node: r.string(), Epoch: r.epoch(), Text: r.string(), At: r.time()}
 	}
 	panic("state: kind checked by Decode")
+}
+
+func (r *reader) parkedList() []Parked {
+	var list []Parked
+	for range r.count(minParkedBytes) {
+		list = append(list, r.parked())
+	}
+	return list
+}
+
+func (r *reader) known() []ConfigSum {
+	var list []ConfigSum
+	for range r.count(1 + 8) {
+		list = append(list, ConfigSum{Version: r.uvarint(), Sum: r.uint64()})
+	}
+	return list
 }
 
 func (r *reader) commit() Commit {
 	c := Commit{Pipeline: r.string(), Start: r.bool(), Cursor: r.millis(), Floor: r.millis(), Forget: r.millis()}
 	c.Raised, c.Cleared = r.strings(), r.strings()
-	for range r.count(minParkedBytes) {
-		c.Parked = append(c.Parked, r.parked())
-	}
+	c.Parked = r.parkedList()
 	c.Sent, c.Handled = r.versions(), r.versions()
 	return c
 }

@@ -21,6 +21,10 @@
 // collided would be one lost alert. The map is cut into 256 pieces that a snapshot shares and the
 // next write copies, so that a snapshot of half a million entries does not hold up a commit.
 //
+// A node that yields its epoch to a higher one hands over what only its copy holds: Merge makes ops of it, which
+// add to the other side's state and take nothing away. They may be repeated, in part too: what has arrived changes
+// nothing. What cannot be carried over, such as maintenance flags, becomes a note for people.
+//
 // The limits in this package are part of the replicated behaviour: a node with another limit
 // would refuse what its sibling accepts. Changing one needs a new command version.
 package state

@@ -2,11 +2,9 @@ package state
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	"scomconnector/poller/alert"
 )
@@ -23,7 +21,18 @@ const (
 	kindRewind             kind = 5
 	kindUnpark             kind = 6
 	kindSetPipelines       kind = 7
+	kindSetMaintenance     kind = 8
+	kindAdoptPipeline      kind = 9
+	kindAdoptSettings      kind = 10
+	kindAdoptNote          kind = 11
 )
+
+// MaxKind is the highest number of an op that this program knows. A leader proposes an op (KindOf) only if
+// every member knows it, since a member that does not must stop.
+const MaxKind = byte(kindAdoptNote)
+
+// KindOf is the number of the op as it stands in commands.
+func KindOf(op Op) byte { return byte(op.kind()) }
 
 func (TermStart) kind() kind          { return kindTermStart }
 func (Commit) kind() kind             { return kindCommit }
@@ -32,6 +41,10 @@ func (SetManagementGroup) kind() kind { return kindSetManagementGroup }
 func (Rewind) kind() kind             { return kindRewind }
 func (Unpark) kind() kind             { return kindUnpark }
 func (SetPipelines) kind() kind       { return kindSetPipelines }
+func (SetMaintenance) kind() kind     { return kindSetMaintenance }
+func (AdoptPipeline) kind() kind      { return kindAdoptPipeline }
+func (AdoptSettings) kind() kind      { return kindAdoptSettings }
+func (AdoptNote) kind() kind          { return kindAdoptNote }
 
 // Encode is c as bytes for the log. The error names the field that is out of bounds, or says that
 // the command is longer than MaxCommand. What Encode accepts, Decode accepts.
@@ -57,6 +70,7 @@ func appendOp(dst []byte, op Op) []byte {
 	case TermStart:
 		dst = appendString(dst, op.Node)
 		dst = appendString(dst, op.ClusterID)
+		dst = appendString(dst, op.Cause)
 		dst = appendString(dst, op.Reason)
 		dst = appendTime(dst, op.At)
 	case Commit:
@@ -88,8 +102,51 @@ func appendOp(dst []byte, op Op) []byte {
 			dst = appendString(dst, op.Carry[name])
 		}
 		dst = appendTime(dst, op.At)
+	case SetMaintenance:
+		dst = appendString(dst, op.Node)
+		dst = appendBool(dst, op.On)
+		dst = appendBool(dst, op.Sticky)
+		dst = binary.AppendUvarint(dst, op.Start)
+		dst = appendStrings(dst, op.Unless)
+		dst = appendString(dst, op.Author)
+		dst = appendTime(dst, op.At)
+	default:
+		dst = appendAdopt(dst, op)
 	}
 	return dst
+}
+
+// appendAdopt appends the ops by which a node hands over what it holds of an epoch that it yields.
+func appendAdopt(dst []byte, op Op) []byte {
+	switch op := op.(type) {
+	case AdoptPipeline:
+		dst = appendYielded(dst, op.Node, op.Epoch)
+		dst = appendString(dst, op.Pipeline)
+		dst = appendStrings(dst, op.Raised)
+		dst = binary.AppendUvarint(dst, uint64(len(op.Parked)))
+		for i := range op.Parked {
+			dst = appendParked(dst, &op.Parked[i])
+		}
+	case AdoptSettings:
+		dst = appendYielded(dst, op.Node, op.Epoch)
+		dst = appendString(dst, op.Text)
+		dst = appendString(dst, op.Author)
+		dst = appendTime(dst, op.At)
+		dst = binary.AppendUvarint(dst, uint64(len(op.Known)))
+		for _, k := range op.Known {
+			dst = binary.AppendUvarint(dst, k.Version)
+			dst = binary.BigEndian.AppendUint64(dst, k.Sum)
+		}
+	case AdoptNote:
+		dst = appendYielded(dst, op.Node, op.Epoch)
+		dst = appendString(dst, op.Text)
+		dst = appendTime(dst, op.At)
+	}
+	return dst
+}
+
+func appendYielded(dst []byte, node string, e Epoch) []byte {
+	return appendEpoch(appendString(dst, node), e)
 }
 
 func appendCommit(dst []byte, c *Commit) []byte {
@@ -115,114 +172,4 @@ func appendVersions(dst []byte, vs []alert.Version) []byte {
 		prev = v.LastModified
 	}
 	return dst
-}
-
-// validate checks what both Encode and Decode demand. It is one function so that nothing can be
-// written to the log that stops the nodes which read it.
-func validate(c Command) error {
-	if len(c.Token.Epoch.Node) > MaxName {
-		return fmt.Errorf("the epoch's node: %w", errName)
-	}
-	switch op := c.Op.(type) {
-	case TermStart:
-		return errors.Join(checkName("node", op.Node), checkOptionalName("cluster id", op.ClusterID), checkTime(op.At))
-	case Commit:
-		return validateCommit(&op)
-	case SetConfig:
-		if len(op.Text) > MaxConfigText {
-			return fmt.Errorf("settings of %d bytes are more than the %d they may have", len(op.Text), MaxConfigText)
-		}
-		return checkTime(op.At)
-	case SetManagementGroup:
-		return checkName("management group", op.Name)
-	case Rewind:
-		return errors.Join(checkName("pipeline", op.Pipeline), checkMillis("position", op.To), checkTime(op.At))
-	case Unpark:
-		return checkName("pipeline", op.Pipeline)
-	case SetPipelines:
-		return validatePipelines(&op)
-	}
-	return fmt.Errorf("%T is not a command", c.Op)
-}
-
-func validateCommit(c *Commit) error {
-	err := errors.Join(checkName("pipeline", c.Pipeline), checkMillis("cursor", c.Cursor),
-		checkMillis("floor", c.Floor), checkMillis("forget", c.Forget))
-	if err != nil {
-		return err
-	}
-	for _, list := range [][]string{c.Raised, c.Cleared} {
-		if len(list) > maxKinds {
-			return fmt.Errorf("%d self-alerts at once are more than %d", len(list), maxKinds)
-		}
-		for _, k := range list {
-			if k == "" || len(k) > maxKindName {
-				return fmt.Errorf("the kind of a self-alert must have 1 to %d bytes: %.80q", maxKindName, k)
-			}
-		}
-	}
-	for _, list := range [][]alert.Version{c.Sent, c.Handled} {
-		for _, v := range list {
-			if err := checkMillis("last modified", v.LastModified); err != nil {
-				return fmt.Errorf("alert %s: %w", v.ID, err)
-			}
-		}
-	}
-	for i := range c.Parked {
-		p := &c.Parked[i]
-		if err := errors.Join(checkMillis("last modified", p.Version.LastModified), checkTime(p.At)); err != nil {
-			return fmt.Errorf("parked alert %s: %w", p.Version.ID, err)
-		}
-	}
-	return nil
-}
-
-func validatePipelines(op *SetPipelines) error {
-	if len(op.Names) > MaxPipelines || len(op.Carry) > MaxPipelines {
-		return fmt.Errorf("more than %d pipelines", MaxPipelines)
-	}
-	for _, name := range op.Names {
-		if err := checkName("pipeline", name); err != nil {
-			return err
-		}
-	}
-	for name, previous := range op.Carry {
-		if err := errors.Join(checkName("pipeline", name), checkName("previous name", previous)); err != nil {
-			return err
-		}
-	}
-	if op.At.IsZero() {
-		return errors.New("the time is missing, from which the removed pipelines' seven days count")
-	}
-	return checkTime(op.At)
-}
-
-var errName = fmt.Errorf("a name must have 1 to %d bytes", MaxName)
-
-func checkName(what, name string) error {
-	if name == "" {
-		return fmt.Errorf("%s: %w", what, errName)
-	}
-	return checkOptionalName(what, name)
-}
-
-func checkOptionalName(what, name string) error {
-	if len(name) > MaxName {
-		return fmt.Errorf("%s: %w", what, errName)
-	}
-	return nil
-}
-
-func checkMillis(what string, m alert.Millis) error {
-	if m < minMillis || m > maxMillis {
-		return fmt.Errorf("%s: %d ms is not within the years 0 to 9999", what, m)
-	}
-	return nil
-}
-
-func checkTime(t time.Time) error {
-	if sec := t.Unix(); sec < int64(minMillis/1000) || sec > int64(maxMillis/1000) {
-		return fmt.Errorf("time: unix second %d is not within the years 0 to 9999", sec)
-	}
-	return nil
 }

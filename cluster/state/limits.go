@@ -26,6 +26,10 @@ const (
 	maxConfigVersions = 20  // kept for roll-back
 	maxChanges        = 100 // leader changes kept for the page
 	maxText           = 512 // bytes kept of a reason or author: a sentence, not a document
+	maxNotes          = 50  // notes of merges kept for the page
+	maxNoteText       = 2048
+	// maxMaintenance bounds the nodes with a flag. Their notes, and the two of Merge's own, fit in maxNotes.
+	maxMaintenance = 32
 
 	keepRemoved = 7 * 24 * time.Hour // a pipeline taken out by mistake comes back where it stood
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -25,7 +26,9 @@ type model struct {
 	token Token
 	pipes map[string]*modelPipe
 	gone  Totals
-	text  []string
+	text  []string // of all versions, the first is version 1
+	flags map[string]Maintenance
+	notes []string // node and text, newest first
 	group string
 }
 
@@ -52,12 +55,7 @@ func (m *model) apply(c Command) error {
 	}
 	switch op := c.Op.(type) {
 	case Commit:
-		p := m.pipes[op.Pipeline]
-		if p == nil {
-			p = &modelPipe{sent: map[alert.ID]alert.Version{}, parked: map[alert.ID]string{}, raised: map[string]bool{}}
-			m.pipes[op.Pipeline] = p
-		}
-		p.commit(op)
+		m.pipe(op.Pipeline).commit(op)
 	case SetConfig:
 		if op.Expect != uint64(len(m.text)) {
 			return ErrStale
@@ -89,8 +87,75 @@ func (m *model) apply(c Command) error {
 		}
 	case SetPipelines:
 		m.setPipelines(op)
+	case SetMaintenance:
+		return m.setMaintenance(op)
+	default:
+		m.adopt(op)
 	}
 	return nil
+}
+
+func (m *model) pipe(name string) *modelPipe {
+	if m.pipes[name] == nil {
+		m.pipes[name] = &modelPipe{sent: map[alert.ID]alert.Version{}, parked: map[alert.ID]string{}, raised: map[string]bool{}}
+	}
+	return m.pipes[name]
+}
+
+func (m *model) setMaintenance(op SetMaintenance) error {
+	flag, on := m.flags[op.Node]
+	if !op.On {
+		if on && op.Start != 0 && op.Start != flag.Start {
+			return ErrStale
+		}
+		delete(m.flags, op.Node)
+		return nil
+	}
+	for name := range m.flags {
+		if name != op.Node && slices.Contains(op.Unless, name) {
+			return ErrMaintenance
+		}
+	}
+	m.flags[op.Node] = Maintenance{Node: op.Node, Sticky: op.Sticky, Start: op.Start, Author: op.Author, At: op.At}
+	return nil
+}
+
+func (m *model) adopt(op Op) {
+	switch op := op.(type) {
+	case AdoptPipeline:
+		p := m.pipe(op.Pipeline)
+		for _, e := range op.Parked {
+			if _, known := p.parked[e.Key]; !known {
+				p.parked[e.Key] = e.Answer
+				p.totals.Parked++
+			}
+		}
+		for _, k := range op.Raised {
+			p.raised[k] = true
+		}
+	case AdoptSettings:
+		if slices.Contains(m.text[max(0, len(m.text)-20):], string(op.Text)) {
+			return
+		}
+		mine, changed := "", false
+		if n := len(m.text); n > 0 {
+			mine = m.text[n-1]
+			changed = true
+			for _, k := range op.Known {
+				if k.Version == uint64(n) && k.Sum == sumOf(mine) {
+					changed = false
+				}
+			}
+		}
+		m.text = append(m.text, string(op.Text))
+		if changed {
+			m.text = append(m.text, mine)
+		}
+	case AdoptNote:
+		if n := op.Node + ": " + op.Text; !slices.Contains(m.notes, n) {
+			m.notes = append([]string{n}, m.notes[:min(len(m.notes), 49)]...)
+		}
+	}
 }
 
 func (p *modelPipe) commit(c Commit) {
@@ -141,10 +206,24 @@ func (m *model) setPipelines(op SetPipelines) {
 	slices.Sort(news)
 	for _, name := range news {
 		previous := op.Carry[name]
-		if m.pipes[previous] != nil && m.pipes[name] == nil && slices.Contains(op.Names, name) && !slices.Contains(op.Names, previous) {
-			m.pipes[name] = m.pipes[previous]
-			delete(m.pipes, previous)
+		old, taken := m.pipes[previous], m.pipes[name]
+		if old == nil || !slices.Contains(op.Names, name) || slices.Contains(op.Names, previous) {
+			continue
 		}
+		if taken != nil && (!taken.blank() || old.blank()) {
+			continue
+		}
+		if taken != nil {
+			for key, answer := range taken.parked {
+				if _, known := old.parked[key]; !known {
+					old.parked[key] = answer
+				}
+			}
+			maps.Copy(old.raised, taken.raised)
+			old.totals.Parked += taken.totals.Parked
+		}
+		m.pipes[name] = old
+		delete(m.pipes, previous)
 	}
 	for name, p := range m.pipes {
 		switch {
@@ -160,13 +239,17 @@ func (m *model) setPipelines(op SetPipelines) {
 	}
 }
 
+func (p *modelPipe) blank() bool {
+	return !p.started && p.cursor == 0 && p.floor == 0 && len(p.sent) == 0 && p.totals.Accepted == 0
+}
+
 // history makes commands: of a few pipelines, alerts and parked keys, so that everything meets.
 type history struct {
 	*rand.Rand
 	term uint64
 	now  alert.Millis
 	day  int
-	cfg  uint64
+	used []ConfigSum // the versions that are kept, oldest first
 }
 
 var historyPipes = []string{"a", "b", "c"}
@@ -185,13 +268,14 @@ func (h *history) command() Command {
 		h.term++
 		c.Token = tok(h.term)
 		c.Op = TermStart{Node: fmt.Sprint("n", h.IntN(3)), ClusterID: "c", Reason: "why", At: at}
-	case n < 80:
+	case n < 60:
 		c.Op = h.commit(at)
+	case n < 68:
+		c.Op = h.maintenance(at)
+	case n < 80:
+		c.Op = h.adopt(at)
 	case n < 84:
-		c.Op = SetConfig{Expect: h.cfg, Text: fmt.Append(nil, h.now), Author: "ann", At: at}
-		if c.Token == tok(h.term) && h.IntN(3) > 0 {
-			h.cfg++ // else the next one is stale or repeats this one's
-		}
+		c.Op = SetConfig{Expect: h.version() + uint64(h.IntN(4)/3), Text: h.text(), Author: "ann", At: at}
 	case n < 86:
 		c.Op = SetManagementGroup{Name: fmt.Sprint("MG", h.IntN(2)), Force: h.IntN(2) == 0}
 	case n < 90:
@@ -207,6 +291,41 @@ func (h *history) command() Command {
 		c.Op = op
 	}
 	return c
+}
+
+// text is one of few, so that the same comes again, but more than are kept.
+func (h *history) text() []byte { return fmt.Append(nil, h.IntN(60)) }
+
+func (h *history) version() uint64 {
+	if len(h.used) == 0 {
+		return 0
+	}
+	return h.used[len(h.used)-1].Version
+}
+
+func (h *history) node() string { return fmt.Sprint("n", h.IntN(3)) }
+
+func (h *history) maintenance(at time.Time) Op {
+	op := SetMaintenance{Node: h.node(), On: h.IntN(2) == 0, Sticky: h.IntN(2) == 0, Start: uint64(h.IntN(3)), Author: "ann", At: at}
+	for range h.IntN(3) {
+		op.Unless = append(op.Unless, h.node())
+	}
+	return op
+}
+
+func (h *history) adopt(at time.Time) Op {
+	switch h.IntN(3) {
+	case 0:
+		c := h.commit(at)
+		return AdoptPipeline{Node: h.node(), Epoch: epoch2, Pipeline: c.Pipeline, Parked: c.Parked, Raised: c.Raised}
+	case 1:
+		op := AdoptSettings{Node: h.node(), Epoch: epoch2, Text: h.text(), Author: "bob", At: at}
+		if len(h.used) > 0 { // all of them are common, or all but the last
+			op.Known = slices.Clone(h.used[:len(h.used)-h.IntN(2)])
+		}
+		return op
+	}
+	return AdoptNote{Node: h.node(), Epoch: epoch2, Text: fmt.Sprint("note ", h.IntN(40)), At: at}
 }
 
 func (h *history) commit(at time.Time) Commit {
@@ -260,9 +379,13 @@ func TestRandomHistoriesAgreeWithTheModel(t *testing.T) {
 // then goes through a snapshot, as a restarted node does.
 func checkHistory(t *testing.T, seed uint64, commands int) {
 	h := &history{Rand: rand.New(rand.NewPCG(seed, 1)), now: ms0}
-	m := &model{pipes: map[string]*modelPipe{}}
+	m := &model{pipes: map[string]*modelPipe{}, flags: map[string]Maintenance{}}
 	s, restarted := New(), New()
 	for i := range commands {
+		h.used = h.used[:0]
+		for _, v := range slices.Backward(s.ConfigHistory()) {
+			h.used = append(h.used, ConfigSum{Version: v.Version, Sum: v.Sum()})
+		}
 		c := h.command()
 		b, err := Encode(c)
 		if err != nil {
@@ -366,5 +489,36 @@ func compareModel(t *testing.T, s *State, m *model) {
 	}
 	if s.Token() != m.token || s.ManagementGroup() != m.group || s.Config().Version != uint64(len(m.text)) {
 		t.Errorf("token %v, group %q, config %d; the model has %v, %q, %d", s.Token(), s.ManagementGroup(), s.Config().Version, m.token, m.group, len(m.text))
+	}
+	for _, v := range s.ConfigHistory() {
+		if want := m.text[v.Version-1]; string(v.Text) != want {
+			t.Errorf("version %d of the settings is %q, the model has %q", v.Version, v.Text, want)
+		}
+	}
+	compareOffice(t, s, m)
+}
+
+// compareOffice holds flags and notes against the model's.
+func compareOffice(t *testing.T, s *State, m *model) {
+	t.Helper()
+	var flags []Maintenance
+	for _, name := range slices.Sorted(maps.Keys(m.flags)) {
+		flags = append(flags, m.flags[name])
+	}
+	if got := s.Maintenance(); !slices.Equal(got, flags) {
+		t.Errorf("maintenance %+v, the model has %+v", got, flags)
+	}
+	for i := range 3 {
+		name := fmt.Sprint("n", i)
+		if _, want := m.flags[name]; s.InMaintenance(name) != want {
+			t.Errorf("%s in maintenance: %v, the model says %v", name, !want, want)
+		}
+	}
+	var notes []string
+	for _, n := range s.Notes() {
+		notes = append(notes, n.Node+": "+n.Text)
+	}
+	if !slices.Equal(notes, m.notes) {
+		t.Errorf("notes %q, the model has %q", notes, m.notes)
 	}
 }

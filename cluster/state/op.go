@@ -108,7 +108,8 @@ type SetMaintenance struct {
 	On     bool
 	Sticky bool   // On: only an operator ends it
 	Start  uint64 // On: the start number of the node's process; off: end it only if it carries this one (0: any)
-	// Unless names the nodes of which none may be in maintenance: refused with ErrMaintenance else. Only for On.
+	// Unless names the nodes of which none but Node itself may be in maintenance: refused with ErrMaintenance
+	// else. Only for On.
 	Unless []string
 	Author string
 	At     time.Time

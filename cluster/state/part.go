@@ -14,13 +14,15 @@ type PartKind uint8
 
 // The kinds of parts, in the order in which Parts lists them.
 const (
-	PartMeta    PartKind = iota // token, leader, cluster id, management group, totals of dropped pipelines
-	PartLeaders                 // the list of leader changes
-	PartConfig                  // one version of the settings
-	PartPipe                    // a pipeline's position, totals and raised self-alerts
-	PartDelta                   // a pipeline's delivered map: exactly what the command names was recorded or forgotten
-	PartBase                    // a pipeline's delivered map as a whole
-	PartParked                  // one parked entry
+	PartMeta        PartKind = iota // token, leader, cluster id, management group, totals of dropped pipelines
+	PartLeaders                     // the list of leader changes
+	PartMaintenance                 // the flags of all nodes
+	PartNotes                       // the notes of merges
+	PartConfig                      // one version of the settings
+	PartPipe                        // a pipeline's position, totals and raised self-alerts
+	PartDelta                       // a pipeline's delivered map: exactly what the command names was recorded or forgotten
+	PartBase                        // a pipeline's delivered map as a whole
+	PartParked                      // one parked entry
 )
 
 // Part names one part of the state, so that a backend without snapshots can store what changed.
@@ -39,6 +41,10 @@ func (p Part) String() string {
 		return "meta"
 	case PartLeaders:
 		return "leaders"
+	case PartMaintenance:
+		return "maintenance"
+	case PartNotes:
+		return "notes"
 	case PartConfig:
 		return fmt.Sprintf("config/%d", p.Version)
 	case PartPipe:

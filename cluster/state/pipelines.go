@@ -75,21 +75,52 @@ func (s *State) drop(name string) []Part {
 
 // carry gives a new name the pipeline of its previous one. It does nothing where the new name has a
 // pipeline already, so that settings which go on naming the previous name can be applied again, and
-// nothing where the previous name is itself still wanted.
+// nothing where the previous name is itself still wanted. A pipeline that has no position yet, since it was
+// only adopted from a node that yielded, goes into the previous one's.
 func (s *State) carry(names map[string]string, wanted map[string]bool) []Part {
 	var parts []Part
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		previous := names[name]
 		p, known := s.pipes[previous]
-		if _, taken := s.pipes[name]; taken || !known || !wanted[name] || wanted[previous] {
+		q, taken := s.pipes[name]
+		if !known || !wanted[name] || wanted[previous] || (taken && (!q.isBlank() || p.isBlank())) {
 			continue
 		}
-		parts = append(parts, p.parts(previous)...)
+		before := p.parts(previous)
+		if taken && !p.fold(q) {
+			continue
+		}
+		parts = append(parts, before...)
 		parts = append(parts, p.parts(name)...)
 		delete(s.pipes, previous)
 		s.pipes[name] = p
 	}
 	return parts
+}
+
+// isBlank reports whether nothing was ever read or delivered.
+func (p *pipeline) isBlank() bool {
+	return !p.started && p.cursor == 0 && p.floor == 0 && p.accepted == 0 && p.delivered.n == 0
+}
+
+// fold takes over what a blank pipeline has, or changes nothing where there is no room for it.
+func (p *pipeline) fold(q *pipeline) bool {
+	var fresh []Parked
+	for key, e := range q.parked {
+		if p.parked[key] == nil {
+			fresh = append(fresh, *e)
+		}
+	}
+	kinds := raised(p.raised, q.raised, nil)
+	if p.checkParked(fresh) != nil || len(kinds) > maxKinds {
+		return false
+	}
+	ever := p.parkedEver + q.parkedEver
+	for i := range fresh {
+		p.park(&fresh[i])
+	}
+	p.parkedEver, p.raised = ever, kinds
+	return true
 }
 
 // parts names all parts of a pipeline.

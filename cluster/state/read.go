@@ -15,7 +15,8 @@ type Change struct {
 	At     time.Time
 	Node   string
 	Token  Token
-	Reason string
+	Cause  string // the kind of change: cluster.Cause
+	Reason string // for people
 }
 
 // ConfigVersion is one version of the cluster-wide settings. Versions count from 1.
@@ -87,10 +88,7 @@ func (s *State) Changes() []Change {
 func (s *State) Config() ConfigVersion {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if len(s.configs) == 0 {
-		return ConfigVersion{}
-	}
-	return s.configs[len(s.configs)-1].clone()
+	return s.currentConfig().clone()
 }
 
 // ConfigHistory lists the versions that are kept, newest first.

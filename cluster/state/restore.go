@@ -52,15 +52,26 @@ func (in *recordReader) state() (data, error) {
 	d.token = r.token()
 	d.leader, d.clusterID, d.group = r.string(), r.string(), r.string()
 	d.retired = Totals{Accepted: r.uvarint(), Parked: r.uvarint()}
-	changes, configs, pipes := r.uvarint(), r.uvarint(), r.uvarint()
+	changes, flags, notes := r.uvarint(), r.uvarint(), r.uvarint()
+	configs, pipes := r.uvarint(), r.uvarint()
 	if err := r.end(); err != nil {
 		return d, err
 	}
-	if changes > maxChanges || configs > maxConfigVersions || pipes > MaxPipelines {
+	if changes > maxChanges || flags > maxMaintenance || notes > maxNotes || configs > maxConfigVersions || pipes > MaxPipelines {
 		return d, errLimit
 	}
 	for range changes {
 		if err := in.change(&d); err != nil {
+			return d, err
+		}
+	}
+	for range flags {
+		if err := in.flag(&d); err != nil {
+			return d, err
+		}
+	}
+	for range notes {
+		if err := in.note(&d); err != nil {
 			return d, err
 		}
 	}
@@ -88,7 +99,29 @@ func (in *recordReader) change(d *data) error {
 	if err != nil {
 		return err
 	}
-	d.changes = append(d.changes, Change{At: r.time(), Node: r.string(), Token: r.token(), Reason: r.string()})
+	d.changes = append(d.changes, Change{At: r.time(), Node: r.string(), Token: r.token(), Cause: r.string(), Reason: r.string()})
+	return r.end()
+}
+
+func (in *recordReader) flag(d *data) error {
+	r, err := in.record(recordFlag)
+	if err != nil {
+		return err
+	}
+	m := Maintenance{Node: r.string(), Sticky: r.bool(), Start: r.uvarint(), Author: r.string(), At: r.time()}
+	if n := len(d.flags); n > 0 && m.Node <= d.flags[n-1].Node {
+		return errOrder
+	}
+	d.flags = append(d.flags, m)
+	return r.end()
+}
+
+func (in *recordReader) note(d *data) error {
+	r, err := in.record(recordNote)
+	if err != nil {
+		return err
+	}
+	d.notes = append(d.notes, Note{Node: r.string(), Epoch: r.epoch(), Text: r.string(), At: r.time()})
 	return r.end()
 }
 

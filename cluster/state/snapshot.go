@@ -24,6 +24,8 @@ const (
 const (
 	recordMeta     = 'M'
 	recordChange   = 'L'
+	recordFlag     = 'F'
+	recordNote     = 'N'
 	recordConfig   = 'C'
 	recordPipe     = 'P'
 	recordVersions = 'V'
@@ -55,6 +57,7 @@ func (s *State) Snapshot() *Snapshot {
 	snap := &Snapshot{data: data{
 		token: s.token, leader: s.leader, clusterID: s.clusterID, group: s.group, retired: s.retired,
 		changes: slices.Clone(s.changes), configs: slices.Clone(s.configs),
+		flags: slices.Clone(s.flags), notes: slices.Clone(s.notes),
 	}}
 	for _, name := range slices.Sorted(maps.Keys(s.pipes)) {
 		snap.pipes = append(snap.pipes, s.pipes[name].snapshot(name))
@@ -80,6 +83,12 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	for i := range s.changes {
 		o.record(recordChange, appendChange(o.body(), &s.changes[i]))
 	}
+	for i := range s.flags {
+		o.record(recordFlag, appendFlag(o.body(), &s.flags[i]))
+	}
+	for i := range s.notes {
+		o.record(recordNote, appendNote(o.body(), &s.notes[i]))
+	}
 	for i := range s.configs {
 		o.record(recordConfig, appendConfig(o.body(), &s.configs[i]))
 	}
@@ -98,6 +107,8 @@ func (s *Snapshot) appendMeta(b []byte) []byte {
 	b = binary.AppendUvarint(b, s.retired.Accepted)
 	b = binary.AppendUvarint(b, s.retired.Parked)
 	b = binary.AppendUvarint(b, uint64(len(s.changes)))
+	b = binary.AppendUvarint(b, uint64(len(s.flags)))
+	b = binary.AppendUvarint(b, uint64(len(s.notes)))
 	b = binary.AppendUvarint(b, uint64(len(s.configs)))
 	return binary.AppendUvarint(b, uint64(len(s.pipes)))
 }
@@ -106,7 +117,22 @@ func appendChange(b []byte, c *Change) []byte {
 	b = appendTime(b, c.At)
 	b = appendString(b, c.Node)
 	b = appendToken(b, c.Token)
+	b = appendString(b, c.Cause)
 	return appendString(b, c.Reason)
+}
+
+func appendFlag(b []byte, m *Maintenance) []byte {
+	b = appendString(b, m.Node)
+	b = appendBool(b, m.Sticky)
+	b = binary.AppendUvarint(b, m.Start)
+	b = appendString(b, m.Author)
+	return appendTime(b, m.At)
+}
+
+func appendNote(b []byte, n *Note) []byte {
+	b = appendYielded(b, n.Node, n.Epoch)
+	b = appendString(b, n.Text)
+	return appendTime(b, n.At)
 }
 
 func appendConfig(b []byte, c *ConfigVersion) []byte {

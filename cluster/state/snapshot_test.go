@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"scomconnector/poller/alert"
 )
@@ -20,6 +21,10 @@ func furnished(t testing.TB, n int) *State {
 	mustApply(t, s, 1, SetConfig{Text: []byte(`{"a":1}`), Author: "ann", At: t0})
 	mustApply(t, s, 1, SetConfig{Expect: 1, Text: []byte(`{"a":2}`), Author: "bob", At: t0})
 	mustApply(t, s, 1, SetManagementGroup{Name: "CONTOSO-MG"})
+	mustApply(t, s, 1, SetMaintenance{Node: "witness", On: true, Author: "ann", At: t0})
+	mustApply(t, s, 1, SetMaintenance{Node: "primary", On: true, Sticky: true, Start: 300, Author: "bob", At: t0})
+	mustApply(t, s, 1, AdoptNote{Node: "secondary", Epoch: epoch2, Text: "it led alone", At: t0})
+	mustApply(t, s, 1, AdoptNote{Node: "secondary", Epoch: epoch2, Text: "another", At: t0.Add(time.Second)})
 	c := Commit{Pipeline: "alerts/default", Start: true, Cursor: ms0 + 1000, Floor: ms0 - 9, Raised: []string{"full", "lam-outage"},
 		Parked: []Parked{parkedEntry(1, 20), parkedEntry(2, 0)}}
 	for i := range n {
@@ -49,8 +54,10 @@ func TestASnapshotRestoresEverything(t *testing.T) {
 		if !bytes.Equal(want, snapshotBytes(t, got)) {
 			t.Errorf("%d versions: the restored state writes another snapshot", n)
 		}
-		if fmt.Sprint(got.Pipelines(), got.Changes(), got.ConfigHistory(), got.ParkedList("alerts/default"), got.Totals(), got.Leader(), got.ClusterID()) !=
-			fmt.Sprint(s.Pipelines(), s.Changes(), s.ConfigHistory(), s.ParkedList("alerts/default"), s.Totals(), s.Leader(), s.ClusterID()) {
+		read := func(s *State) string {
+			return fmt.Sprint(s.Pipelines(), s.Changes(), s.ConfigHistory(), s.ParkedList("alerts/default"), s.Totals(), s.Leader(), s.ClusterID(), s.Maintenance(), s.Notes())
+		}
+		if read(got) != read(s) {
 			t.Errorf("%d versions: the restored state reads otherwise", n)
 		}
 	}
@@ -102,6 +109,24 @@ func (w *failingWriter) Write(b []byte) (int, error) {
 
 func (w *failingWriter) Read([]byte) (int, error) { return 0, errDisk }
 
+func TestASnapshotWithListsOutOfBoundsIsRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*data)
+		want  error
+	}{
+		"flags out of order": {func(d *data) { d.flags[0], d.flags[1] = d.flags[1], d.flags[0] }, errOrder},
+		"a flag twice":       {func(d *data) { d.flags[1] = d.flags[0] }, errOrder},
+		"too many flags":     {func(d *data) { d.flags = make([]Maintenance, maxMaintenance+1) }, errLimit},
+		"too many notes":     {func(d *data) { d.notes = make([]Note, maxNotes+1) }, errLimit},
+	} {
+		s := furnished(t, 1)
+		c.spoil(&s.data)
+		if err := New().Restore(bytes.NewReader(snapshotBytes(t, s))); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v, want %v", name, err, c.want)
+		}
+	}
+}
+
 func TestFaultsOfTheStoreAreReported(t *testing.T) {
 	s := furnished(t, 100)
 	size := len(snapshotBytes(t, s))
@@ -127,6 +152,9 @@ func TestASnapshotStaysAsItWasTaken(t *testing.T) {
 	mustApply(t, s, 1, Unpark{Pipeline: "alerts/default", Keys: []alert.ID{testID(2)}})
 	mustApply(t, s, 1, Rewind{Pipeline: "alerts/default", To: ms0 - 100, At: t0})
 	mustApply(t, s, 1, SetPipelines{At: t0.AddDate(0, 0, 8)})
+	mustApply(t, s, 1, SetMaintenance{Node: "primary", On: true, Author: "eve", At: t0})
+	mustApply(t, s, 1, SetMaintenance{Node: "witness", At: t0})
+	mustApply(t, s, 1, AdoptNote{Node: "n", Text: "later", At: t0})
 	var got bytes.Buffer
 	if _, err := snap.WriteTo(&got); err != nil {
 		t.Fatal(err)
@@ -173,6 +201,10 @@ func TestReadersAndSnapshotsRunBesideApply(t *testing.T) {
 		}
 		s.Config()
 		s.Changes()
+		s.Notes()
+		if on, list := s.InMaintenance("primary"), s.Maintenance(); !on || list[0].Node != "primary" {
+			t.Errorf("in maintenance: %v, list %v", on, list)
+		}
 		s.Totals()
 	})
 	for i := range 60 {
@@ -181,6 +213,9 @@ func TestReadersAndSnapshotsRunBesideApply(t *testing.T) {
 			c.Sent = append(c.Sent, alert.Version{ID: testID(i*50 + n), LastModified: ms0 + alert.Millis(i*1000+n), State: uint8(n % 2 * 255)})
 		}
 		mustApply(t, s, 1, c)
+		mustApply(t, s, 1, SetMaintenance{Node: "secondary", On: i%2 == 0, At: t0})
+		mustApply(t, s, 1, SetMaintenance{Node: "primary", On: true, Start: uint64(i), At: t0})
+		mustApply(t, s, 1, AdoptNote{Node: "n", Text: fmt.Sprint("note ", i), At: t0})
 	}
 	close(stop)
 	wg.Wait()

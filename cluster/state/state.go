@@ -24,6 +24,8 @@ type data struct {
 	group     string          // management group
 	changes   []Change        // oldest first, at most maxChanges
 	configs   []ConfigVersion // oldest first, versions without a gap, at most maxConfigVersions
+	flags     []Maintenance   // sorted by node, at most maxMaintenance
+	notes     []Note          // oldest first, at most maxNotes
 	pipes     map[string]*pipeline
 	retired   Totals // of pipelines that were dropped
 }
@@ -88,6 +90,14 @@ func (s *State) apply(raftTerm uint64, c Command) (Result, Parts) {
 		return s.unpark(op)
 	case SetPipelines:
 		return s.setPipelines(op)
+	case SetMaintenance:
+		return s.setMaintenance(op)
+	case AdoptPipeline:
+		return s.adoptPipeline(&op)
+	case AdoptSettings:
+		return s.adoptSettings(op)
+	case AdoptNote:
+		return s.adoptNote(op)
 	}
 	panic(fmt.Sprintf("state: Decode returned a %T", c.Op))
 }
@@ -102,7 +112,7 @@ func (s *State) termStart(token Token, op TermStart) (Result, Parts) {
 	if s.clusterID == "" {
 		s.clusterID = op.ClusterID
 	}
-	s.changes = append(s.changes, Change{At: op.At, Node: op.Node, Token: token, Reason: clip(op.Reason)})
+	s.changes = append(s.changes, Change{At: op.At, Node: op.Node, Token: token, Cause: op.Cause, Reason: clip(op.Reason)})
 	if n := len(s.changes) - maxChanges; n > 0 {
 		s.changes = append([]Change(nil), s.changes[n:]...)
 	}
@@ -111,29 +121,42 @@ func (s *State) termStart(token Token, op TermStart) (Result, Parts) {
 
 // clip bounds what a person wrote. It is done here and not refused, since no term may fail to begin
 // for a long sentence.
-func clip(s string) string {
-	if len(s) > maxText {
-		s = s[:maxText]
+func clip(s string) string { return clipTo(s, maxText) }
+
+func clipTo(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
 	}
 	return strings.ToValidUTF8(s, "")
 }
 
 func (s *State) setConfig(op SetConfig) (Result, Parts) {
-	var current uint64
-	if n := len(s.configs); n > 0 {
-		current = s.configs[n-1].Version
-	}
+	current := s.currentConfig().Version
 	if op.Expect != current {
 		return Result{Err: ErrStale, Version: current}, nil
 	}
-	v := ConfigVersion{Version: current + 1, Text: bytes.Clone(op.Text), Author: clip(op.Author), At: op.At}
+	parts := s.addConfig(ConfigVersion{Text: bytes.Clone(op.Text), Author: clip(op.Author), At: op.At})
+	return Result{Version: current + 1}, partsOf(parts...)
+}
+
+// currentConfig shares its text with the state; its version is 0 if there is none.
+func (s *State) currentConfig() ConfigVersion {
+	if len(s.configs) == 0 {
+		return ConfigVersion{}
+	}
+	return s.configs[len(s.configs)-1]
+}
+
+// addConfig makes v the next version.
+func (s *State) addConfig(v ConfigVersion) []Part {
+	v.Version = s.currentConfig().Version + 1
 	parts := []Part{{Kind: PartConfig, Version: v.Version}}
 	s.configs = append(s.configs, v)
 	if len(s.configs) > maxConfigVersions {
 		parts = append(parts, Part{Kind: PartConfig, Version: s.configs[0].Version})
 		s.configs = append([]ConfigVersion(nil), s.configs[1:]...)
 	}
-	return Result{Version: v.Version}, partsOf(parts...)
+	return parts
 }
 
 func (s *State) setGroup(op SetManagementGroup) (Result, Parts) {

@@ -107,6 +107,8 @@ func TestACommandCountsOnlyInItsOwnTerm(t *testing.T) {
 	for _, op := range []Op{
 		Commit{Pipeline: "p", Cursor: ms0 + 1}, SetConfig{Text: []byte("{}"), At: t0}, SetManagementGroup{Name: "MG"},
 		Rewind{Pipeline: "p", To: 1, At: t0}, Unpark{Pipeline: "p"}, SetPipelines{At: t0},
+		SetMaintenance{Node: "a", On: true, At: t0}, SetMaintenance{Node: "a", At: t0}, AdoptPipeline{Node: "a", Pipeline: "p", Raised: []string{"full"}},
+		AdoptSettings{Node: "a", Text: []byte("{}"), At: t0}, AdoptNote{Node: "a", Text: "x", At: t0},
 	} {
 		mustRefuse(t, s, 5, op, ErrTermOver)
 		mustRefuse(t, s, 7, op, ErrTermOver)
@@ -148,14 +150,14 @@ func TestAHigherEpochBeginsATermOfALowerNumber(t *testing.T) {
 func TestLeaderChangesKeepTheLastHundredNewestFirst(t *testing.T) {
 	s := New()
 	for term := uint64(1); term <= 130; term++ {
-		mustApply(t, s, term, TermStart{Node: fmt.Sprint("n", term%2), Reason: strings.Repeat("ü", 1000), At: t0})
+		mustApply(t, s, term, TermStart{Node: fmt.Sprint("n", term%2), Cause: "lost", Reason: strings.Repeat("ü", 1000), At: t0})
 	}
 	c := s.Changes()
 	if len(c) != 100 || c[0].Token.Term != 130 || c[99].Token.Term != 31 {
 		t.Errorf("got %d changes from %v to %v, want 100 from 130 to 31", len(c), c[0].Token, c[len(c)-1].Token)
 	}
-	if got := c[0].Reason; len(got) != 512 {
-		t.Errorf("the reason has %d bytes, want it cut to 512", len(got))
+	if got := c[0]; len(got.Reason) != 512 || got.Cause != "lost" {
+		t.Errorf("the reason has %d bytes and the cause is %q, want it cut to 512, and \"lost\"", len(got.Reason), got.Cause)
 	}
 }
 
@@ -482,12 +484,55 @@ func TestARenamedPipelineKeepsItsState(t *testing.T) {
 	}
 }
 
+func TestPipelinesThatWereOnlyAdoptedGoIntoTheRenamedOne(t *testing.T) {
+	s := started(t)
+	mustApply(t, s, 1, Commit{Pipeline: "old", Start: true, Cursor: ms0, Parked: []Parked{parkedEntry(1, 9), parkedEntry(2, 9)}, Raised: []string{"full"}})
+	mustApply(t, s, 1, AdoptPipeline{Node: "n", Pipeline: "new", Parked: []Parked{parkedEntry(2, 9), parkedEntry(3, 9)}, Raised: []string{"lam-outage"}})
+	rename := SetPipelines{Names: []string{"new"}, Carry: map[string]string{"new": "old"}, At: t0}
+	mustApply(t, s, 1, rename)
+	p := pipe(t, s, "new")
+	if !p.Started || p.Cursor != ms0 || p.ParkedNow != 3 || !slices.Equal(p.Raised, []string{"full", "lam-outage"}) || len(s.Pipelines()) != 1 {
+		t.Errorf("got %+v of %d pipelines, want the position of the old one and what both had", p, len(s.Pipelines()))
+	}
+	if got := s.Totals().Parked; got != 4 {
+		t.Errorf("%d ever parked, want 4", got)
+	}
+	before := snapshotBytes(t, s)
+	mustApply(t, s, 1, rename)
+	if !bytes.Equal(before, snapshotBytes(t, s)) {
+		t.Error("carrying twice is not the same as once")
+	}
+}
+
+func TestAPipelineWithoutAPositionIsNotCarriedIntoAnother(t *testing.T) {
+	s := started(t)
+	mustApply(t, s, 1, AdoptPipeline{Node: "n", Pipeline: "old", Raised: []string{"full"}})
+	mustApply(t, s, 1, AdoptPipeline{Node: "n", Pipeline: "new"})
+	mustApply(t, s, 1, SetPipelines{Names: []string{"new"}, Carry: map[string]string{"new": "old"}, At: t0})
+	if old, kept := pipe(t, s, "old"), pipe(t, s, "new"); len(old.Raised) != 1 || len(kept.Raised) != 0 {
+		t.Errorf("got %+v and %+v, want both as they were", old, kept)
+	}
+}
+
+func TestAnAdoptedPipelineStaysByItselfWhereTheRenamedOneHasNoRoom(t *testing.T) {
+	s := started(t)
+	for i := range MaxParked {
+		mustApply(t, s, 1, Commit{Pipeline: "old", Cursor: ms0, Parked: []Parked{parkedEntry(i, 1)}})
+	}
+	mustApply(t, s, 1, AdoptPipeline{Node: "n", Pipeline: "new", Parked: []Parked{parkedEntry(MaxParked, 1)}})
+	mustApply(t, s, 1, SetPipelines{Names: []string{"new"}, Carry: map[string]string{"new": "old"}, At: t0})
+	if old, adopted := pipe(t, s, "old"), pipe(t, s, "new"); old.ParkedNow != MaxParked || adopted.ParkedNow != 1 {
+		t.Errorf("got %+v and %+v, want both as they were", old, adopted)
+	}
+}
+
 func TestPipelinesAreLimited(t *testing.T) {
 	s := started(t)
 	for i := range MaxPipelines {
 		mustApply(t, s, 1, Commit{Pipeline: fmt.Sprint("p", i), Cursor: ms0})
 	}
 	mustRefuse(t, s, 1, Commit{Pipeline: "one-more", Cursor: ms0}, ErrFull)
+	mustRefuse(t, s, 1, AdoptPipeline{Node: "n", Pipeline: "one-more"}, ErrFull)
 	mustApply(t, s, 1, Commit{Pipeline: "p0", Cursor: ms0 + 1})
 }
 
@@ -512,6 +557,16 @@ func TestPartsNameWhatChanged(t *testing.T) {
 		{Unpark{Pipeline: "q", Keys: []alert.ID{key}}, "parked/q/" + key.String()},
 		{SetPipelines{At: t0}, "pipe/q"},
 		{SetPipelines{At: t0.AddDate(0, 0, 7)}, "meta pipe/q base/q"},
+		{SetMaintenance{Node: "a", On: true, At: t0}, "maintenance"},
+		{SetMaintenance{Node: "a", At: t0}, "maintenance"},
+		{SetMaintenance{Node: "a", At: t0}, ""},
+		{AdoptPipeline{Node: "a", Pipeline: "p"}, "pipe/p"},
+		{AdoptPipeline{Node: "a", Pipeline: "p"}, ""},
+		{AdoptPipeline{Node: "a", Pipeline: "p", Raised: []string{"full"}, Parked: []Parked{{Key: key, At: t0}}}, "pipe/p parked/p/" + key.String()},
+		{AdoptSettings{Node: "a", Text: []byte("{1}"), At: t0}, "config/2 config/3"},
+		{AdoptSettings{Node: "a", Text: []byte("{1}"), At: t0}, ""},
+		{AdoptNote{Node: "a", Text: "x", At: t0}, "notes"},
+		{AdoptNote{Node: "a", Text: "x", At: t0}, ""},
 	} {
 		var names []string
 		for _, p := range mustApply(t, s, 1, c.op) {

@@ -37,8 +37,10 @@ var (
 	ErrStale = errors.New("the version has changed meanwhile")
 	// ErrParkedFull: the destination's parked entries are at their limit.
 	ErrParkedFull = errors.New("parked entries are at their limit")
-	// ErrFull: the delivered map is at its limit.
-	ErrFull = errors.New("the delivered map is at its limit")
+	// ErrFull: the delivered map, or the number of pipelines, raised self-alerts or maintenance flags, is at its limit.
+	ErrFull = errors.New("a limit of the replicated state is reached")
+	// ErrMaintenance: a node that must not be in maintenance at the same time is.
+	ErrMaintenance = errors.New("another node is in maintenance already")
 	// ErrUnknown: what the command names is not there.
 	ErrUnknown = errors.New("not found")
 )

@@ -78,7 +78,7 @@ func TestTrace(t *testing.T) {
 		op   Op
 	}{
 		{"a commit before any term", 1, Commit{Pipeline: "alerts/default"}},
-		{"the first term", 2, TermStart{Node: "primary", ClusterID: "c1", Reason: "first start", At: t0}},
+		{"the first term", 2, TermStart{Node: "primary", ClusterID: "c1", Cause: "formed", Reason: "first start", At: t0}},
 		{"the file seeds the settings", 2, SetConfig{Text: []byte("{}"), Author: "SCOMConnectorConfig.json", At: t0}},
 		{"the console named the group", 2, SetManagementGroup{Name: "CONTOSO-MG"}},
 		{"the settings' pipelines", 2, SetPipelines{Names: []string{"alerts/default"}, At: t0}},
@@ -88,7 +88,7 @@ func TestTrace(t *testing.T) {
 		{"it was closed, another is new", 2, Commit{Pipeline: "alerts/default", Cursor: ms0 + 40_000, Sent: []alert.Version{shut, other}}},
 		{"a row that nobody understands, and an outage", 2, Commit{Pipeline: "alerts/default", Parked: []Parked{parkedEntry(7, 3)}, Raised: []string{"scom-outage"}}},
 		{"the closed one is forgotten", 2, Commit{Pipeline: "alerts/default", Cursor: ms0 + 120_000, Forget: ms0 + 60_000}},
-		{"the other node leads", 5, TermStart{Node: "secondary", Reason: "primary was lost", At: t0}},
+		{"the other node leads", 5, TermStart{Node: "secondary", Cause: "lost", Reason: "primary was lost", At: t0}},
 		{"the old leader commits", 2, Commit{Pipeline: "alerts/default", Cursor: ms0 + 130_000}},
 		{"two people change the settings, the first", 5, SetConfig{Expect: 1, Text: []byte("{1}"), Author: "ann", At: t0}},
 		{"the second", 5, SetConfig{Expect: 1, Text: []byte("{2}"), Author: "bob", At: t0}},
@@ -96,6 +96,16 @@ func TestTrace(t *testing.T) {
 		{"a person deals with the row", 5, Unpark{Pipeline: "alerts/default", Keys: []alert.ID{testID(7)}}},
 		{"a rewind", 5, Rewind{Pipeline: "alerts/default", To: ms0 - 10_000, Author: "ann", At: t0}},
 		{"the outage is over", 5, Commit{Pipeline: "alerts/default", Cursor: ms0 + 150_000, Cleared: []string{"scom-outage"}}},
+		{"the primary is to be patched", 5, SetMaintenance{Node: "primary", On: true, Start: 3, Unless: []string{"secondary"}, Author: "ann", At: t0}},
+		{"the secondary, too, at the same time", 5, SetMaintenance{Node: "secondary", On: true, Start: 8, Unless: []string{"primary"}, Author: "bob", At: t0}},
+		{"an end that belongs to an older start", 5, SetMaintenance{Node: "primary", Start: 2, At: t0}},
+		{"the primary is back", 5, SetMaintenance{Node: "primary", Start: 3, At: t0}},
+		{"a node yields: what was out there", 5, AdoptPipeline{Node: "primary", Epoch: epoch2, Pipeline: "alerts/default", Parked: []Parked{parkedEntry(8, 3)}, Raised: []string{"lam-outage"}}},
+		{"the same again", 5, AdoptPipeline{Node: "primary", Epoch: epoch2, Pipeline: "alerts/default", Parked: []Parked{parkedEntry(8, 3)}, Raised: []string{"lam-outage"}}},
+		{"its settings, which nobody has changed here since", 5, AdoptSettings{Node: "primary", Epoch: epoch2, Text: []byte("{3}"), Author: "eve", At: t0,
+			Known: []ConfigSum{{1, sumOf("{}")}, {2, sumOf("{1}")}, {3, sumOf("{3}")}}}},
+		{"another's, which know nothing of these", 5, AdoptSettings{Node: "primary", Epoch: epoch2, Text: []byte("{4}"), Author: "eve", At: t0, Known: []ConfigSum{{1, sumOf("{}")}, {2, sumOf("{4}")}}}},
+		{"and what it did", 5, AdoptNote{Node: "primary", Epoch: epoch2, Text: "primary led alone", At: t0}},
 		{"the destination is renamed", 5, SetPipelines{Names: []string{"alerts/main"}, Carry: map[string]string{"alerts/main": "alerts/default"}, At: t0}},
 		{"it is removed", 5, SetPipelines{At: t0}},
 		{"a week later", 5, SetPipelines{At: t0.AddDate(0, 0, 7)}},
@@ -110,8 +120,16 @@ func TestTrace(t *testing.T) {
 	}
 }
 
+func sumOf(text string) uint64 { return ConfigVersion{Text: []byte(text)}.Sum() }
+
 func trace(out *strings.Builder, s *State) {
 	fmt.Fprintf(out, "  token %v leader %q group %q config %d totals %+v\n", s.Token(), s.Leader(), s.ManagementGroup(), s.Config().Version, s.Totals())
+	for _, m := range s.Maintenance() {
+		fmt.Fprintf(out, "  %s in maintenance by %s, sticky %v, start %d\n", m.Node, m.Author, m.Sticky, m.Start)
+	}
+	for _, n := range s.Notes() {
+		fmt.Fprintf(out, "  %s of epoch %d: %s\n", n.Node, n.Epoch.Number, n.Text)
+	}
 	for _, p := range s.Pipelines() {
 		fmt.Fprintf(out, "  %s started %v cursor %v floor %v accepted %d parked %d/%d remembered %d raised %v removed %v\n", p.Name, p.Started, p.Cursor,
 			p.Floor, p.Accepted, p.ParkedNow, p.ParkedEver, p.Remembered, p.Raised, !p.RemovedAt.IsZero())

@@ -45,9 +45,11 @@ func appendTime(dst []byte, t time.Time) []byte {
 func appendMillis(dst []byte, m alert.Millis) []byte { return binary.AppendVarint(dst, int64(m)) }
 
 func appendToken(dst []byte, t Token) []byte {
-	dst = binary.AppendUvarint(dst, t.Epoch.Number)
-	dst = appendString(dst, t.Epoch.Node)
-	return binary.AppendUvarint(dst, t.Term)
+	return binary.AppendUvarint(appendEpoch(dst, t.Epoch), t.Term)
+}
+
+func appendEpoch(dst []byte, e Epoch) []byte {
+	return appendString(binary.AppendUvarint(dst, e.Number), e.Node)
 }
 
 // appendVersion appends about 19 bytes: versions of one command were modified close to each other,
@@ -211,11 +213,17 @@ func (r *reader) time() time.Time {
 }
 
 func (r *reader) token() Token {
-	var t Token
-	t.Epoch.Number = r.uvarint()
-	t.Epoch.Node = r.string()
-	t.Term = r.uvarint()
-	return t
+	return Token{Epoch: r.epoch(), Term: r.uvarint()}
+}
+
+func (r *reader) epoch() Epoch { return Epoch{Number: r.uvarint(), Node: r.string()} }
+
+func (r *reader) uint64() uint64 {
+	b := r.raw(8)
+	if len(b) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
 }
 
 func (r *reader) version(prev alert.Millis) alert.Version {
