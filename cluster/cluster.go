@@ -94,6 +94,8 @@ var (
 	ErrUnknownOutcome = errors.New("the outcome of the proposal is unknown")
 	// ErrLeaderAlive: there is nothing to take over; a handover is what is wanted.
 	ErrLeaderAlive = errors.New("the cluster has a leader")
+	// ErrWarned: a takeover needs force, for the reasons that follow.
+	ErrWarned = errors.New("not without force")
 )
 
 // Role is what a member is for.

@@ -1,10 +1,11 @@
 package clustertest
 
 import (
+	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -33,6 +34,13 @@ type Backend interface {
 	Heal(nodeID string)
 }
 
+// Pauser is a Backend that can have a process stand still. In a bubble the node's goroutines go on all the same: what cannot
+// be seen from outside does not count, and what lead does is for the watch to disregard.
+type Pauser interface {
+	Pause(nodeID string)
+	Resume(nodeID string)
+}
+
 // Shape is the list of members of a cluster.
 type Shape []cluster.Member
 
@@ -52,17 +60,31 @@ type Memory struct {
 	Net    *pipenet.Net
 	Shape  Shape
 	Timing string
+	// Host, if set, is the machine that every node runs on, which is not where its ClusterAddress leads: a clone.
+	Host string
 	// Log gets every node's lines; nil: none.
 	Log hclog.Logger
 	// WriteDeadline is each store's; zero: raftnode's own.
 	WriteDeadline time.Duration
+	// PairTakeover and TakeoverAfter are each node's; empty and zero: raftnode's own.
+	PairTakeover  string
+	TakeoverAfter time.Duration
+	// MayTakeOver is each node's; nil: it may. It may be set again while nodes run.
+	MayTakeOver func(nodeID string) error
+	// Claims is the arbiter where PairTakeover is claim.
+	Claims *Claims
+	// OnHandover, if not nil, is told of each handover by a node.
+	OnHandover func(nodeID string, cause cluster.Cause, err error)
 
 	disks map[string]*Disk
+
+	mu    sync.Mutex // guards ahead
+	ahead map[string]time.Duration
 }
 
 // NewMemory is a Backend whose nodes have never run.
 func NewMemory(shape Shape) *Memory {
-	b := &Memory{Net: pipenet.New(), Shape: shape, disks: map[string]*Disk{}}
+	b := &Memory{Net: pipenet.New(), Shape: shape, Claims: newClaims(), disks: map[string]*Disk{}, ahead: map[string]time.Duration{}}
 	for _, m := range shape {
 		b.disks[m.NodeID] = newDisk()
 	}
@@ -84,7 +106,11 @@ func (b *Memory) Open(nodeID string) (Node, error) {
 		if m.NodeID != nodeID {
 			continue
 		}
-		ln, err := b.Net.Listen(m.ClusterAddress)
+		address := m.ClusterAddress
+		if b.Host != "" {
+			address = b.Host + ":8086"
+		}
+		ln, err := b.Net.Listen(address)
 		if err != nil {
 			return nil, err
 		}
@@ -92,11 +118,9 @@ func (b *Memory) Open(nodeID string) (Node, error) {
 		if log == nil {
 			log = hclog.NewNullLogger()
 		}
-		n, err := raftnode.Open(raftnode.Config{
-			NodeID: m.NodeID, Role: m.Role, Members: b.Shape, Timing: b.Timing, Version: "test",
-			Listener: ln, Dial: b.Net.Dialer(m.NodeID), Memory: b.disks[nodeID].data,
-			BeforeWrite: b.disks[nodeID].beforeWrite, WriteDeadline: b.WriteDeadline,
-		}, log.Named(nodeID), prometheus.NewRegistry())
+		cfg := b.config(m)
+		cfg.Listener = ln
+		n, err := raftnode.Open(cfg, log.Named(nodeID), prometheus.NewRegistry())
 		if err != nil {
 			ln.Close()
 			return nil, err
@@ -106,9 +130,64 @@ func (b *Memory) Open(nodeID string) (Node, error) {
 	return nil, fmt.Errorf("the shape has no %q", nodeID)
 }
 
+func (b *Memory) config(m cluster.Member) raftnode.Config {
+	cfg := raftnode.Config{
+		NodeID: m.NodeID, Role: m.Role, Members: b.Shape, Timing: b.Timing, Version: "test",
+		Dial: b.Net.Dialer(cmp.Or(b.Host, m.NodeID)), Memory: b.disks[m.NodeID].data,
+		BeforeWrite: b.disks[m.NodeID].beforeWrite, WriteDeadline: b.WriteDeadline,
+		PairTakeover: b.PairTakeover, TakeoverAfter: b.TakeoverAfter, Claims: b.Claims.of(m.NodeID),
+		Wall: func() time.Time { return b.wall(m.NodeID) }, Serve: Answers(m.NodeID),
+		MayTakeOver: func(context.Context) error {
+			if b.MayTakeOver == nil {
+				return nil
+			}
+			return b.MayTakeOver(m.NodeID)
+		},
+	}
+	if b.OnHandover != nil {
+		cfg.OnHandover = func(cause cluster.Cause, err error) { b.OnHandover(m.NodeID, cause, err) }
+	}
+	return cfg
+}
+
+// Answers is what each node of a Backend must answer requests with: who it is, who asks, and what was asked.
+func Answers(nodeID string) func(ctx context.Context, from string, request []byte) ([]byte, error) {
+	return func(_ context.Context, from string, request []byte) ([]byte, error) {
+		if len(request) == 0 {
+			return nil, errors.New("an empty request was refused")
+		}
+		return fmt.Appendf(nil, "%s to %s: %s", nodeID, from, request), nil
+	}
+}
+
+func (b *Memory) wall(nodeID string) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Now().Round(0).Add(b.ahead[nodeID])
+}
+
+// Jump moves the node's wall clock, and no other clock.
+func (b *Memory) Jump(nodeID string, by time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ahead[nodeID] += by
+}
+
+// Pause has the node's process stand still, as far as others can see it: no packet goes in or out and no write ends until Resume.
+func (b *Memory) Pause(nodeID string) {
+	b.Net.Freeze(nodeID)
+	b.disks[nodeID].hold()
+}
+
+// Resume ends Pause.
+func (b *Memory) Resume(nodeID string) {
+	b.disks[nodeID].release()
+	b.Net.Thaw(nodeID)
+}
+
 // Crashed closes the node's connections, as the end of a process does.
 func (b *Memory) Crashed(nodeID string) {
-	b.Net.Crash(nodeID)
+	b.Net.Crash(cmp.Or(b.Host, nodeID))
 	b.disks[nodeID].end()
 }
 
@@ -128,71 +207,6 @@ func (b *Memory) Heal(nodeID string) {
 		if m.NodeID != nodeID {
 			b.Net.Heal(nodeID, m.NodeID)
 		}
-	}
-}
-
-// Disk is a disk in memory with a fault switch.
-type Disk struct {
-	data *raftnode.Memory
-
-	mu    sync.Mutex // guards all below
-	delay time.Duration
-	err   error
-	ended chan struct{} // closed and replaced when writes under way must end
-}
-
-// errFull is what a full disk answers.
-var errFull = fmt.Errorf("write: %w", syscall.ENOSPC)
-
-// errBroken is what a broken disk answers, and one whose process has ended.
-var errBroken = errors.New("write: input/output error")
-
-func newDisk() *Disk { return &Disk{data: raftnode.NewMemory(), ended: make(chan struct{})} }
-
-// Mark puts the one-time bootstrap mark there; Marked reports whether it still is.
-func (d *Disk) Mark()        { d.data.Mark() }
-func (d *Disk) Marked() bool { return d.data.Marked() }
-
-// Heal makes it a good disk again.
-func (d *Disk) Heal() { d.set(0, nil) }
-
-// Full refuses each write after the given time.
-func (d *Disk) Full(after time.Duration) { d.set(after, errFull) }
-
-// Break fails each write with an error that leaves open what was written.
-func (d *Disk) Break() { d.set(0, errBroken) }
-
-// Slow makes each write take that much longer.
-func (d *Disk) Slow(by time.Duration) { d.set(by, nil) }
-
-func (d *Disk) set(delay time.Duration, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.delay, d.err = delay, err
-}
-
-// end has the writes under way fail: their process has ended.
-func (d *Disk) end() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	close(d.ended)
-	d.ended = make(chan struct{})
-}
-
-func (d *Disk) beforeWrite(string) error {
-	d.mu.Lock()
-	delay, err, ended := d.delay, d.err, d.ended
-	d.mu.Unlock()
-	if delay == 0 {
-		return err
-	}
-	timer := time.NewTimer(delay)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return err
-	case <-ended:
-		return errBroken
 	}
 }
 

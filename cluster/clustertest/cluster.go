@@ -3,12 +3,10 @@ package clustertest
 import (
 	"context"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
 	"scomconnector/cluster"
-	"scomconnector/cluster/state"
 )
 
 // Cluster is a running cluster under test.
@@ -17,6 +15,7 @@ type Cluster struct {
 	shape   Shape
 	backend Backend
 	nodes   map[string]*running
+	paused  map[string]bool
 	watch   watch
 }
 
@@ -36,11 +35,12 @@ func New(t testing.TB, shape Shape) (*Cluster, *Memory) {
 
 // NewOver is a cluster over any backend.
 func NewOver(t testing.TB, shape Shape, b Backend) *Cluster {
-	c := &Cluster{t: t, shape: shape, backend: b, nodes: map[string]*running{}}
-	c.watch.t = t
+	c := &Cluster{t: t, shape: shape, backend: b, nodes: map[string]*running{}, paused: map[string]bool{}}
+	c.watch = watch{t: t, asleep: map[string]bool{}, nap: map[string]int{}}
 	t.Cleanup(func() {
 		for _, m := range shape {
 			c.backend.Heal(m.NodeID)
+			c.Resume(m.NodeID)
 		}
 		for _, m := range shape {
 			if c.nodes[m.NodeID] != nil {
@@ -87,7 +87,9 @@ func (c *Cluster) Crash(nodeID string) {
 	c.t.Helper()
 	r := c.nodes[nodeID]
 	delete(c.nodes, nodeID)
+	c.watch.dead(nodeID)
 	c.backend.Crashed(nodeID)
+	c.awake(nodeID)
 	if err := r.Close(); err != nil {
 		c.t.Logf("close %s: %v", nodeID, err)
 	}
@@ -97,6 +99,7 @@ func (c *Cluster) Crash(nodeID string) {
 
 // Stop ends the node as an operator does, and returns Run's error.
 func (c *Cluster) Stop(nodeID string) error {
+	c.Resume(nodeID)
 	r := c.nodes[nodeID]
 	delete(c.nodes, nodeID)
 	r.stop()
@@ -143,6 +146,47 @@ func (c *Cluster) Isolate(nodeID string) bool { return c.backend.Isolate(nodeID)
 // Heal joins it again.
 func (c *Cluster) Heal(nodeID string) { c.backend.Heal(nodeID) }
 
+// Pause has the node's process stand still until Resume; false: the backend cannot. What its lead does meanwhile does not count.
+func (c *Cluster) Pause(nodeID string) bool {
+	p, ok := c.backend.(Pauser)
+	if ok && !c.paused[nodeID] {
+		c.paused[nodeID] = true
+		c.watch.sleep(nodeID)
+		p.Pause(nodeID)
+	}
+	return ok
+}
+
+// Resume ends Pause. A lead that has lost its term meanwhile must notice at once.
+func (c *Cluster) Resume(nodeID string) {
+	if c.awake(nodeID) {
+		c.watch.wake(nodeID)
+	}
+}
+
+// awake has the backend go on with the node; false: it did not stand still.
+func (c *Cluster) awake(nodeID string) bool {
+	if !c.paused[nodeID] {
+		return false
+	}
+	delete(c.paused, nodeID)
+	c.backend.(Pauser).Resume(nodeID)
+	return true
+}
+
+// TakeOver has the node lead by force, as an operator does.
+func (c *Cluster) TakeOver(ctx context.Context, nodeID, by string, force bool) error {
+	m, ok := c.Node(nodeID).(cluster.Members)
+	if !ok {
+		return fmt.Errorf("%s runs a backend without takeovers", nodeID)
+	}
+	return m.TakeOver(ctx, by, force)
+}
+
+// AllowOverlap says whether leads of different epochs may overlap from now on, as after a takeover by force while the old leader
+// lives. A token has one owner all the same, and no node leads twice at once.
+func (c *Cluster) AllowOverlap(may bool) { c.watch.allow(may) }
+
 // Leader waits until one of the running nodes leads, other than those excepted, and names it.
 func (c *Cluster) Leader(within time.Duration, except ...string) string {
 	c.t.Helper()
@@ -186,76 +230,4 @@ func (c *Cluster) Voters(n int, within time.Duration) {
 		}
 		return true
 	})
-}
-
-// Leads returns every lead so far, in the order in which they began.
-func (c *Cluster) Leads() []Lead {
-	c.watch.mu.Lock()
-	defer c.watch.mu.Unlock()
-	var list []Lead
-	for _, l := range c.watch.leads {
-		list = append(list, *l)
-	}
-	return list
-}
-
-// Lead is one call of lead.
-type Lead struct {
-	Node  string
-	Token state.Token
-	Term  cluster.Term
-	Began time.Time
-	Ended time.Time // when its context ended; zero: not yet
-}
-
-// watch holds the promises of Run: one lead at a time in the whole cluster, with a greater token
-// than all before, but for the same node going on in its own term.
-type watch struct {
-	t     testing.TB
-	mu    sync.Mutex // guards all below
-	leads []*Lead
-	work  func(ctx context.Context, nodeID string, term cluster.Term) error
-}
-
-// Work has every later lead call f, in place of waiting for its context.
-func (c *Cluster) Work(f func(ctx context.Context, nodeID string, term cluster.Term) error) {
-	c.watch.mu.Lock()
-	defer c.watch.mu.Unlock()
-	c.watch.work = f
-}
-
-func (w *watch) lead(ctx context.Context, nodeID string, term cluster.Term) error {
-	l := &Lead{Node: nodeID, Token: term.Token, Term: term, Began: time.Now()}
-	w.mu.Lock()
-	for _, o := range w.leads {
-		if o.Ended.IsZero() {
-			w.t.Errorf("%s leads term %v while %s still leads term %v", nodeID, term.Token, o.Node, o.Token)
-		}
-		if diff := o.Token.Compare(term.Token); diff > 0 || diff == 0 && o.Node != nodeID {
-			w.t.Errorf("%s leads term %v after %s led term %v", nodeID, term.Token, o.Node, o.Token)
-		}
-	}
-	w.leads = append(w.leads, l)
-	work := w.work
-	w.mu.Unlock()
-
-	ended := make(chan struct{})
-	context.AfterFunc(ctx, func() {
-		w.mu.Lock()
-		l.Ended = time.Now()
-		w.mu.Unlock()
-		close(ended)
-	})
-	var err error
-	if work != nil {
-		err = work(ctx, nodeID, term)
-	}
-	if err == nil {
-		<-ended
-	} else {
-		w.mu.Lock()
-		l.Ended = time.Now()
-		w.mu.Unlock()
-	}
-	return err
 }

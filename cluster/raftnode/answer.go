@@ -19,12 +19,18 @@ func (n *Node) greeting() greeting {
 	id := n.ident()
 	g := greeting{
 		Protocol: protocol, NodeID: n.cfg.NodeID, Incarnation: id.Incarnation, Start: id.Start,
-		Version: n.cfg.Version, Empty: true, Members: n.members,
+		Version: n.cfg.Version, Empty: true, Members: n.members, Process: n.process, Knows: state.MaxKind, Forcing: id.Forced.pending(),
 	}
 	if i := n.inst.Load(); i != nil {
 		g.Ready = true
-		g.Applied = i.raft.AppliedIndex()
-		g.Empty = i.raft.LastIndex() == 0
+		g.Applied, g.LastIndex = i.raft.AppliedIndex(), i.raft.LastIndex()
+		g.Empty = g.LastIndex == 0
+		if m, ok := n.leader(); ok && n.fsm.state.Leader() == m.NodeID {
+			g.Leader = m.NodeID
+		}
+	} else if id.Epoch != (state.Epoch{}) {
+		// raft is being replaced: what is known about the folder still is.
+		g.Empty, g.Applied, g.LastIndex = false, n.kept.Load(), n.kept.Load()
 	}
 	if !g.Empty {
 		g.ClusterID, g.Epoch = id.ClusterID, id.Epoch
@@ -44,7 +50,7 @@ func (n *Node) judge(kind byte, theirs greeting) string {
 	}
 	n.suspect(theirs)
 	if kind == kindCall {
-		return ""
+		return n.rival(theirs)
 	}
 	own := n.greeting()
 	switch {
@@ -52,6 +58,10 @@ func (n *Node) judge(kind byte, theirs greeting) string {
 		return fmt.Sprintf("it knows no connections of kind %q", kind)
 	case n.foreign(theirs):
 		return "it belongs to another cluster, " + own.ClusterID
+	case n.doubtful(theirs) != "":
+		return n.doubtful(theirs)
+	case own.Forcing || theirs.Forcing:
+		return "one of the two is about to begin a new epoch"
 	case own.Epoch != (state.Epoch{}) && theirs.Epoch != (state.Epoch{}) && own.Epoch != theirs.Epoch:
 		return fmt.Sprintf("it is in epoch %d of %s", own.Epoch.Number, own.Epoch.Node)
 	case !own.Ready:
@@ -119,6 +129,14 @@ func (n *Node) answer(theirs greeting, r request) response {
 	switch r.Op {
 	case opJoin:
 		return n.answerJoin(ctx, r)
+	case opRejoin:
+		return n.answerRejoin(ctx, theirs, r)
+	case opRemove:
+		t := n.term.Load()
+		if t == nil {
+			return response{Fault: faultNotLeader}
+		}
+		return faulty(n.removeHere(ctx, t, r.Target))
 	case opSucceed:
 		n.succeed(theirs.NodeID, r.Reason)
 		return response{}
@@ -159,6 +177,28 @@ func (n *Node) answerJoin(ctx context.Context, r request) response {
 	case <-ctx.Done():
 		return faulty(ctx.Err())
 	}
+}
+
+// answerRejoin has this node start from nothing, since its data is an older copy: what it has forgotten are its votes.
+func (n *Node) answerRejoin(ctx context.Context, theirs greeting, r request) response {
+	if id := n.ident(); r.ClusterID != id.ClusterID || r.Body == nil || string(r.Body) != id.Incarnation || compareEpochs(r.Epoch, id.Epoch) < 0 {
+		return response{Fault: "that is not about what it has now"}
+	}
+	return faulty(n.change(ctx, func() error {
+		n.log.Warn("the data folder of this node is an older copy that was put back: putting it aside and starting from nothing", "member", theirs.NodeID)
+		if err := n.pauseRaft(); err != nil {
+			n.fail(err)
+			return err
+		}
+		err := n.archiveState()
+		if err == nil {
+			err = n.wipe()
+		}
+		if err != nil {
+			n.fail(err)
+		}
+		return err
+	}))
 }
 
 // answerPropose stamps a forwarded command with this node's own term.

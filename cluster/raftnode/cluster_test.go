@@ -7,11 +7,24 @@ import (
 )
 
 func TestConformanceInMemory(t *testing.T) {
-	for name, shape := range map[string]clustertest.Shape{"one": clustertest.One, "pair": clustertest.Pair, "three": clustertest.Three} {
+	for name, s := range map[string]struct {
+		shape    clustertest.Shape
+		takeover string
+	}{
+		"one":              {clustertest.One, ""},
+		"pair":             {clustertest.Pair, "availability"},
+		"pair by claim":    {clustertest.Pair, "claim"},
+		"pair by operator": {clustertest.Pair, "operator"},
+		"three":            {clustertest.Three, ""},
+	} {
 		t.Run(name, func(t *testing.T) {
 			clustertest.Conformance(t, clustertest.Suite{
-				Shape:  shape,
-				New:    func(*testing.T) clustertest.Backend { return clustertest.NewMemory(shape) },
+				Shape: s.shape,
+				New: func(*testing.T) clustertest.Backend {
+					b := clustertest.NewMemory(s.shape)
+					b.PairTakeover = s.takeover
+					return b
+				},
 				Bubble: true,
 			})
 		})

@@ -105,7 +105,10 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if _, ok := timings[c.Timing]; !ok {
 		fault("Timing is %q: use lan, fast or relaxed", c.Timing)
+	} else if _, ok := pairTimings[c.Timing]; !ok && c.strictPair() {
+		fault("Timing is %q, but a pair without a witness must tell a slow partner from a lost one: use lan or relaxed", c.Timing)
 	}
+	faults = append(faults, c.pairDefaults()...)
 	if c.WriteDeadline == 0 {
 		c.WriteDeadline = DefaultWriteDeadline
 	}
@@ -136,6 +139,36 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	return c, errors.Join(faults...)
 }
+
+// pairDefaults fills in what becomes of a pair whose leader is lost.
+func (c *Config) pairDefaults() (faults []error) {
+	if c.PairTakeover == "" {
+		c.PairTakeover = takeoverAvailability
+	}
+	if c.TakeoverAfter == 0 {
+		c.TakeoverAfter = DefaultTakeoverAfter
+	}
+	if c.Wall == nil {
+		c.Wall = func() time.Time { return time.Now().Round(0) }
+	}
+	switch c.PairTakeover {
+	case takeoverAvailability, takeoverOperator:
+	case takeoverClaim:
+		if c.strictPair() && c.Claims == nil && c.ClaimDir == "" {
+			faults = append(faults, errors.New("PairTakeover is claim, and ClaimDir is empty: name a folder that both nodes reach"))
+		}
+	default:
+		faults = append(faults, fmt.Errorf("PairTakeover is %q: use availability, claim or operator", c.PairTakeover))
+	}
+	return faults
+}
+
+// How a strict pair whose leader is lost goes on.
+const (
+	takeoverAvailability = "availability"
+	takeoverClaim        = "claim"
+	takeoverOperator     = "operator"
+)
 
 func checkMembers(members []cluster.Member) (faults []error) {
 	primaries, ids, addresses := 0, map[string]bool{}, map[string]bool{}

@@ -10,7 +10,11 @@
 // writing (verify.go, bolt.go); one port for raft and for our own calls, each connection beginning with
 // a greeting (port.go, wire.go); what is known of the other members (peers.go); how an empty node
 // finds its cluster (form.go) and how the leader takes it in (reconcile.go); leadership and terms
-// (leadership.go, term.go); proposals (propose.go) and handovers (transfer.go).
+// (leadership.go, term.go); proposals (propose.go) and handovers (transfer.go). One goroutine alone starts, stops
+// and replaces raft (keep.go). A leader of two goes on without a lost follower (pair.go, claim.go); a follower takes over
+// by force (takeover.go); the lower epoch yields to the higher (yield.go, archive.go); older copies and clones of a
+// data folder are noticed (sighting.go), and so are pauses of the machine (pause.go) and handovers that never end
+// (stuck.go).
 //
 // Why it is so:
 //
@@ -24,6 +28,10 @@
 //     own word that a node leads says neither that it is up to date nor that it still leads.
 //   - raft blocks while nobody reads its notifications. One goroutine only reads them and ends the
 //     term's context; another one runs the term, and never begins one before the last has ended.
+//   - raft knows no epochs: after a takeover by force, healing the link once let the old leader win in the very
+//     same term and go on acknowledging. So nodes of different epochs exchange no byte of raft's; their greeting
+//     alone tells the lower one to give way, and what was decided is on disk before anything is done about it.
+//   - A pair's leader must take the lost follower's vote away before its own lease ends; afterwards nobody can.
 //   - bbolt checks no page but its two meta pages, and panics or faults on a damaged file. So the
 //     file is walked by our own reader first, and a node that finds damage refuses to start and
 //     changes nothing: a wrong copy is worse than none.

@@ -182,8 +182,8 @@ func TestDifferentClustersRefuseAndNeitherIsWiped(t *testing.T) {
 		theirs := clustertest.NewOver(t, clustertest.Pair, b) // it leads its own cluster, beside ours
 		theirs.Start("secondary")
 		c.Eventually(10*time.Second, "both say so", func() bool {
-			return strings.Contains(c.Node("primary").View().Waiting, "another cluster") &&
-				strings.Contains(theirs.Node("secondary").View().Waiting, "another cluster")
+			return strings.Contains(c.Node("primary").View().Alarm, "another cluster") &&
+				strings.Contains(theirs.Node("secondary").View().Alarm, "another cluster")
 		})
 		time.Sleep(time.Minute)
 		if got := c.Node("primary").Health().Voters; got != 1 {

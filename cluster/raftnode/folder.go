@@ -3,6 +3,7 @@ package raftnode
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	"go.etcd.io/bbolt"
+
+	"scomconnector/cluster"
 )
 
 // folder is where a node keeps its data: *disk or *Memory.
@@ -22,6 +25,13 @@ type folder interface {
 	unmark() error
 	open() (raft.LogStore, raft.StableStore, raft.SnapshotStore, error)
 	close() error
+	// wipe closes the store and makes the folder empty but for its archives; id is what it says about itself then.
+	// A kill in between is made good by the next start.
+	wipe(id identity) error
+	// archive keeps what write writes under the name, for good.
+	archive(name string, write func(io.Writer) error) error
+	archives() ([]cluster.Archive, error)
+	dropArchive(name string) error
 }
 
 // disk is a DataDir.

@@ -1,12 +1,10 @@
 package raftnode
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/hashicorp/raft"
 
@@ -21,43 +19,20 @@ type joinOrder struct {
 	reply     chan error // one slot
 }
 
-// form gives an empty node its cluster: the Primary may bootstrap one, all others wait to be taken in.
+// form gives an empty node its cluster, if it may: the Primary may bootstrap one, all others wait to be taken in.
 // Until then raft does not run, so the node grants nobody a vote.
-func (n *Node) form(ctx context.Context) {
-	if n.inst.Load() != nil {
-		return
+func (n *Node) form() error {
+	ready, waiting, err := n.mayBootstrap()
+	if err == nil && ready {
+		err = n.bootstrap()
 	}
-	for {
-		ready, waiting, err := n.mayBootstrap()
-		if err == nil && ready {
-			if err = n.bootstrap(); err == nil {
-				n.setWaiting("")
-				return
-			}
-		}
-		if err != nil {
-			n.fail(fmt.Errorf("form the cluster: %w", err))
-			return
-		}
+	if err != nil {
+		return fmt.Errorf("form the cluster: %w", err)
+	}
+	if !ready {
 		n.setWaiting(waiting)
-		timer := time.NewTimer(100 * time.Millisecond)
-		select {
-		case o := <-n.joined:
-			timer.Stop()
-			err := n.join(o)
-			o.reply <- err
-			if err != nil {
-				n.fail(fmt.Errorf("join the cluster: %w", err))
-				return
-			}
-			n.setWaiting("")
-			return
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
 	}
+	return nil
 }
 
 // mayBootstrap decides whether this empty node forms a cluster of itself, and if not, what it waits
@@ -137,6 +112,7 @@ func (n *Node) bootstrap() error {
 	if err := n.dropMark(); err != nil {
 		return err
 	}
+	n.formed = true
 	n.log.Info("this node forms a new cluster", "cluster", n.ident().ClusterID)
 	return n.startRaft()
 }
@@ -156,13 +132,9 @@ func (n *Node) join(o joinOrder) error {
 func (n *Node) setCluster(clusterID string, epoch state.Epoch) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	id := n.identity
+	id := n.identity.clone()
 	id.ClusterID, id.Epoch = clusterID, epoch
-	if err := n.folder.save(id); err != nil {
-		return err
-	}
-	n.identity = id
-	return nil
+	return n.saveLocked(id)
 }
 
 // dropMark deletes the one-time bootstrap mark, used or not: state is there now.
@@ -178,7 +150,7 @@ func (n *Node) setWaiting(s string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if s != "" && s != n.waiting {
-		n.log.Info("this node does not belong to a cluster yet", "state", s)
+		n.log.Info("this node takes no part in the cluster yet", "state", s)
 	}
 	n.waiting = s
 }

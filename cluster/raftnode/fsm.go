@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -19,12 +20,12 @@ var errStopped = errors.New("this node has stopped applying")
 
 // fsm feeds the committed commands to the state.
 type fsm struct {
-	state    *state.State
-	fail     func(error)  // told once why nothing more is applied
-	begun    func()       // told of each TermStart; must not block
-	stopped  atomic.Bool  // only Apply and Snapshot touch what follows it in time
-	applied  atomic.Int64 // unix nanoseconds of the last command applied by this process, 0: none
-	lastTerm uint64       // raft's term of the last command; of raft's FSM goroutine
+	state   *state.State
+	fail    func(error)  // told once why nothing more is applied
+	begun   func()       // told of each TermStart; must not block
+	stopped atomic.Bool  // only Apply and Snapshot touch what follows it in time
+	applied atomic.Int64 // unix nanoseconds of the last command applied by this process, 0: none
+	last    state.Token  // after the last command; of raft's FSM goroutine
 }
 
 // applied is what Apply answers the proposer.
@@ -48,11 +49,24 @@ func (f *fsm) Apply(l *raft.Log) any {
 		return applied{err: err}
 	}
 	f.applied.Store(time.Now().UnixNano())
-	if l.Term != f.lastTerm {
-		f.lastTerm = l.Term
+	if token := f.state.Token(); token != f.last {
+		f.last = token
 		f.begun()
 	}
 	return applied{term: l.Term, result: res}
+}
+
+// reset empties the state; raft must not run.
+func (f *fsm) reset() {
+	var empty bytes.Buffer
+	if _, err := state.New().Snapshot().WriteTo(&empty); err != nil {
+		panic(err) // a buffer takes everything
+	}
+	if err := f.state.Restore(&empty); err != nil {
+		panic(err)
+	}
+	f.last = state.Token{}
+	f.applied.Store(0)
 }
 
 // Snapshot is refused once a command was not understood: it would make the gap permanent.

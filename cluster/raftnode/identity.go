@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"maps"
 
+	"scomconnector/cluster"
 	"scomconnector/cluster/state"
 )
 
@@ -21,6 +23,37 @@ type identity struct {
 	// contact with raft and never changes.
 	ClusterID string
 	Epoch     state.Epoch
+	// Clean: the process before ended as planned.
+	Clean bool
+	// Forced is an epoch that this node has decided to begin, until its first term is committed. It is kept
+	// before anything else is done, and what is left of it is done at the next start.
+	Forced forced
+	// Wiping: the store is being replaced by an empty one; a start finishes it.
+	Wiping bool
+	// Seen is what this node last knew of the other members' data folders.
+	Seen map[string]sighting
+}
+
+// forced is an epoch begun by force.
+type forced struct {
+	Epoch   state.Epoch
+	Why     cluster.Reason
+	Recover bool // raft's configuration is to be replaced by this node alone
+}
+
+func (f forced) pending() bool { return f.Epoch != state.Epoch{} }
+
+// clone has its own map.
+func (id identity) clone() identity {
+	id.Seen = maps.Clone(id.Seen)
+	return id
+}
+
+// wiped is the identity of the folder once it is empty. What is known of others stays.
+func (id identity) wiped() identity {
+	fresh := newIdentity(id.NodeID)
+	fresh.Seen, fresh.Start = id.Seen, 1
+	return fresh
 }
 
 func newIdentity(nodeID string) identity { return identity{NodeID: nodeID, Incarnation: randomID()} }

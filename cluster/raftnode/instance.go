@@ -25,8 +25,9 @@ const (
 	trailingEntries = 128
 	// maxAppend entries of at most 64 KiB go in one message: 2 MiB.
 	maxAppend = 32
-	// rpcTimeout bounds one message of raft's between nodes; a snapshot gets as much for each 256 KiB.
-	rpcTimeout = time.Second
+	// rpcTimeout bounds one message of raft's between nodes; a snapshot gets as much for each snapshotScale bytes.
+	rpcTimeout    = time.Second
+	snapshotScale = 64 << 10
 	// shutdownTimeout, and the write deadline, bound how long raft may take to end; it is left behind then.
 	shutdownTimeout = time.Second
 )
@@ -53,7 +54,7 @@ func (n *Node) newInstance() *instance {
 			Stream:                i.stream,
 			MaxPool:               2,
 			MaxRPCsInFlight:       1, // see the package comment
-			Timeout:               max(rpcTimeout, n.timing.election),
+			Timeout:               n.rpcTimeout(),
 		}),
 		reluctant: func() bool { return n.reluctant(i) },
 		await: func(id raft.ServerID, done <-chan struct{}) {
@@ -66,9 +67,23 @@ func (n *Node) newInstance() *instance {
 				p.doubt()
 			}
 		},
+		acked: func(id raft.ServerID) {
+			if p := n.peers[string(id)]; p != nil {
+				p.ack()
+			}
+		},
 		done: make(chan struct{}),
 	}
+	i.transport.TimeoutScale = snapshotScale
 	return i
+}
+
+// rpcTimeout bounds one message. In a pair a black hole must be noticed within the lease.
+func (n *Node) rpcTimeout() time.Duration {
+	if n.pair != nil {
+		return n.pair.rpc
+	}
+	return max(rpcTimeout, n.timing.election)
 }
 
 func (n *Node) raftConfig(i *instance) *raft.Config {
@@ -153,10 +168,12 @@ func (n *Node) stopRaft() error {
 
 // reluctant: a witness, until it is clear that nobody else leads; and a node that is about to stop.
 func (n *Node) reluctant(i *instance) bool {
-	if n.leaving.Load() {
+	// A vote is small and may still fit on a full disk where the start of a term does not: such a node was elected again and
+	// again, for as long as it waited for space, and led nothing.
+	if n.leaving.Load() || n.store.trouble() != nil {
 		return true
 	}
-	if n.cfg.Role != cluster.Witness || i.raft == nil {
+	if n.mayLead() || i.raft == nil {
 		return false
 	}
 	last := i.raft.LastContact()
@@ -164,6 +181,11 @@ func (n *Node) reluctant(i *instance) bool {
 		last = i.started
 	}
 	return time.Since(last) < 6*n.timing.election
+}
+
+// mayLead: neither a witness nor in maintenance.
+func (n *Node) mayLead() bool {
+	return n.cfg.Role != cluster.Witness && !n.fsm.state.InMaintenance(n.cfg.NodeID)
 }
 
 // dialRaft connects to whoever the address belongs to.

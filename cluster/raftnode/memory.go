@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
+
+	"scomconnector/cluster"
 )
 
 // Memory is a data folder in memory, for tests inside a synctest bubble. It outlives the nodes that
@@ -21,6 +24,7 @@ type Memory struct {
 	mark   bool
 	snaps  []memorySnapshot // newest first, at most two
 	opened bool
+	kept   map[string][]byte // archives
 }
 
 type memorySnapshot struct {
@@ -30,6 +34,36 @@ type memorySnapshot struct {
 
 // NewMemory is an empty data folder.
 func NewMemory() *Memory { return &Memory{log: raft.NewInmemStore()} }
+
+// Clone is a copy of the folder as it is now, as a backup or a snapshot of a machine is. No node may be using it.
+func (m *Memory) Clone() *Memory {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c := &Memory{log: cloneStore(m.log), mark: m.mark, snaps: slices.Clone(m.snaps), kept: maps.Clone(m.kept)}
+	if m.ident != nil {
+		id := m.ident.clone()
+		c.ident = &id
+	}
+	return c
+}
+
+func cloneStore(from *raft.InmemStore) *raft.InmemStore {
+	to := raft.NewInmemStore()
+	first, _ := from.FirstIndex() //nolint:errcheck // it never fails, as all of them in memory
+	last, _ := from.LastIndex()   //nolint:errcheck // as above
+	for i := max(first, 1); i <= last; i++ {
+		var l raft.Log
+		if from.GetLog(i, &l) == nil {
+			to.StoreLog(&l) //nolint:errcheck // as above
+		}
+	}
+	for _, key := range []string{"CurrentTerm", "LastVoteTerm", "LastVoteCand", string(keySnapshot)} {
+		if v, err := from.Get([]byte(key)); err == nil {
+			to.Set([]byte(key), v) //nolint:errcheck // as above
+		}
+	}
+	return to
+}
 
 // Mark puts the one-time bootstrap mark into the folder.
 func (m *Memory) Mark() {
@@ -51,12 +85,13 @@ func (m *Memory) load() (identity, bool, error) {
 	if m.ident == nil {
 		return identity{}, false, nil
 	}
-	return *m.ident, true, nil
+	return m.ident.clone(), true, nil
 }
 
 func (m *Memory) save(id identity) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	id = id.clone()
 	m.ident = &id
 	return nil
 }
@@ -84,6 +119,48 @@ func (m *Memory) close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.opened = false
+	return nil
+}
+
+func (m *Memory) wipe(id identity) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	id.Wiping = false
+	m.ident, m.snaps, m.log, m.opened = &id, nil, raft.NewInmemStore(), false
+	return nil
+}
+
+func (m *Memory) archive(name string, write func(io.Writer) error) error {
+	var b bytes.Buffer
+	if err := write(&b); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.kept == nil {
+		m.kept = map[string][]byte{}
+	}
+	m.kept[name] = b.Bytes()
+	return nil
+}
+
+func (m *Memory) archives() ([]cluster.Archive, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []cluster.Archive
+	for name := range m.kept {
+		if a, ok := parseArchive(name); ok {
+			list = append(list, a)
+		}
+	}
+	newestFirst(list)
+	return list, nil
+}
+
+func (m *Memory) dropArchive(name string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.kept, name)
 	return nil
 }
 

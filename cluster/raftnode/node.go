@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,24 +29,38 @@ type Node struct {
 	port   *port
 	peers  map[string]*peer // all members but this one; never changed
 
-	led     leadership
-	term    atomic.Pointer[term]     // the term that serves proposals; nil between terms
-	inst    atomic.Pointer[instance] // nil until this node belongs to a cluster
-	leaving atomic.Bool              // about to stop: would rather not lead
-	members string                   // hash of Members
+	led        leadership
+	term       atomic.Pointer[term]     // the term that serves proposals; nil between terms
+	inst       atomic.Pointer[instance] // nil until this node belongs to a cluster
+	leaving    atomic.Bool              // about to stop: would rather not lead
+	members    string                   // hash of Members
+	pair       *pairTiming              // nil unless this is a strict pair
+	planned    atomic.Bool              // Run has ended as planned
+	cleanStart bool                     // the process before has
+	kept       atomic.Uint64            // last index of the log while raft is being replaced
+	formed     bool                     // the cluster, in this process; of the keeper, before raft runs
+	claims     Claims                   // nil unless a claim decides who goes on alone
 
 	mu       sync.Mutex    // guards what follows
 	ran      chan struct{} // closed when Run has returned; nil before it was called
 	identity identity
 	waiting  string // what an empty node waits for
 	heirTo   succession
-	alarm    string // a fault that only a person can mend
+	alarms   map[string]string // by member: a fault that only a person can mend
+	archives []cluster.Archive // newest first
+	watching takeoverWatch
+	paused   time.Time // when this process was last found to have stood still
 
 	failure  error         // set before failed is closed
 	failOnce sync.Once     // guards the two
 	failed   chan struct{} // closed when the node cannot go on
 	begun    chan struct{} // one slot: a term began, or a snapshot came
 	joined   chan joinOrder
+	changes  chan change   // for keep, which alone starts and stops raft
+	rebuilds chan string   // one slot: why raft is to be started anew
+	office   chan struct{} // one slot, taken while a term is served
+	process  string        // random: tells two processes on copies of one folder apart
+	opened   time.Time
 	stop     context.CancelFunc // ends every goroutine of the node
 	stopped  chan struct{}      // closed when stop was called
 	wg       sync.WaitGroup     // every goroutine but Run's
@@ -78,17 +93,25 @@ func Open(cfg Config, log hclog.Logger, reg prometheus.Registerer) (*Node, error
 
 func newNode(cfg Config, log hclog.Logger, stop context.CancelFunc) *Node {
 	n := &Node{
-		cfg:     cfg,
-		members: membersHash(cfg.Members),
-		timing:  timings[cfg.Timing].forRole(cfg.Role),
-		log:     log,
-		peers:   map[string]*peer{},
-		led:     leadership{changed: make(chan struct{}, 1)},
-		failed:  make(chan struct{}),
-		begun:   make(chan struct{}, 1),
-		joined:  make(chan joinOrder),
-		stop:    stop,
-		stopped: make(chan struct{}),
+		cfg:      cfg,
+		members:  membersHash(cfg.Members),
+		timing:   cfg.timing(),
+		log:      log,
+		peers:    map[string]*peer{},
+		pair:     cfg.pair(),
+		claims:   cfg.claims(),
+		alarms:   map[string]string{},
+		led:      leadership{changed: make(chan struct{}, 1)},
+		failed:   make(chan struct{}),
+		begun:    make(chan struct{}, 1),
+		joined:   make(chan joinOrder),
+		changes:  make(chan change),
+		rebuilds: make(chan string, 1),
+		office:   make(chan struct{}, 1),
+		process:  randomID(),
+		opened:   time.Now(),
+		stop:     stop,
+		stopped:  make(chan struct{}),
 	}
 	n.fsm = &fsm{state: state.New(), fail: n.fail, begun: func() { signal(n.begun) }}
 	for _, m := range cfg.Members {
@@ -116,7 +139,9 @@ func (n *Node) open(ctx context.Context, reg prometheus.Registerer) error {
 		return err
 	}
 	// The identity is saved after the store was made: an identity without a store is a loss.
+	n.cleanStart = id.Clean
 	id.Start++
+	id.Clean = false
 	if err := n.folder.save(id); err != nil {
 		return err
 	}
@@ -127,6 +152,11 @@ func (n *Node) open(ctx context.Context, reg prometheus.Registerer) error {
 	}
 	if err := n.dropMark(); err != nil {
 		return err
+	}
+	if id.Forced.pending() && id.Forced.Recover {
+		if err := n.recoverAlone(); err != nil {
+			return err
+		}
 	}
 	return n.startRaft()
 }
@@ -140,6 +170,9 @@ func (n *Node) openFolder() (identity, error) {
 			return identity{}, err
 		}
 		n.folder = d
+		if err := d.finishWipe(); err != nil {
+			return identity{}, err
+		}
 		if err := d.verify(); err != nil {
 			return identity{}, explain(err, n.cfg.DataDir, len(n.cfg.Members))
 		}
@@ -175,7 +208,8 @@ func (n *Node) openStore(reg prometheus.Registerer) error {
 		onFault: n.fail, observe: hist, written: make(chan struct{}, 1),
 	}
 	n.snaps = sealedSnapshots{snaps, n.store}
-	return nil
+	n.archives, err = n.folder.archives()
+	return err
 }
 
 // storeEmpty reports whether the store holds no configuration of a cluster.
@@ -197,7 +231,8 @@ func (n *Node) start(ctx context.Context) {
 		n.wg.Go(func() { n.watch(ctx, p) })
 	}
 	n.wg.Go(func() { n.keepHouse(ctx) })
-	n.wg.Go(func() { n.form(ctx) })
+	n.wg.Go(func() { n.watchClocks(ctx) })
+	n.wg.Go(func() { n.keep(ctx) })
 }
 
 // fail ends Run with err; the first one counts. The term, if any, ends at once.
@@ -222,6 +257,9 @@ func (n *Node) Close() error {
 		n.port.close()
 		n.wg.Wait() // one of them may be starting raft
 		err = n.stopRaft()
+		if n.planned.Load() && n.failedNow() == nil {
+			err = errors.Join(err, n.changeIdentity(func(id *identity) { id.Clean = true }))
+		}
 		n.mu.Lock()
 		ran := n.ran
 		n.mu.Unlock()
@@ -280,17 +318,32 @@ func (n *Node) remember() error {
 	cluster, epoch := n.fsm.state.ClusterID(), n.fsm.state.Token().Epoch
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	id := n.identity
+	id := n.identity.clone()
 	if cluster != "" && id.ClusterID != "" && cluster != id.ClusterID {
 		return fmt.Errorf("the data folder is of cluster %s, but its log is of cluster %s: parts of two folders were mixed", id.ClusterID, cluster)
 	}
 	if cluster != "" {
 		id.ClusterID = cluster
 	}
-	if epoch != (state.Epoch{}) {
+	if compareEpochs(epoch, id.Epoch) > 0 {
 		id.Epoch = epoch
 	}
-	if id == n.identity {
+	begun := id.Forced.pending() && compareEpochs(epoch, id.Forced.Epoch) >= 0
+	if begun {
+		id.Forced = forced{}
+	}
+	if err := n.saveLocked(id); err != nil {
+		return err
+	}
+	if begun {
+		n.port.closeRaft() // whoever is on the other end belongs to another epoch
+	}
+	return nil
+}
+
+// saveLocked keeps the identity, if it has changed. n.mu is held.
+func (n *Node) saveLocked(id identity) error {
+	if reflect.DeepEqual(id, n.identity) {
 		return nil
 	}
 	if err := n.folder.save(id); err != nil {
@@ -300,6 +353,21 @@ func (n *Node) remember() error {
 	return nil
 }
 
+// changeIdentity keeps what f makes of the identity.
+func (n *Node) changeIdentity(f func(*identity)) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id := n.identity.clone()
+	f(&id)
+	return n.saveLocked(id)
+}
+
+// compareEpochs orders epochs as tokens do.
+func compareEpochs(a, b state.Epoch) int {
+	return state.Token{Epoch: a}.Compare(state.Token{Epoch: b})
+}
+
+// ident is the identity now; its map must not be changed.
 func (n *Node) ident() identity {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -26,15 +26,23 @@ type peer struct {
 	cluster.Member
 	log hclog.Logger
 
-	mu      sync.Mutex // guards all below
-	last    greeting
-	seen    time.Time // of last; zero: never in this process's lifetime
-	tried   bool      // one attempt has ended, however
-	fault   string    // of the newest attempt; empty: it worked
-	said    string    // the fault that was logged last
-	saidAt  time.Time
-	doubted time.Time     // when raft last failed to reach it
-	changed chan struct{} // closed and replaced at each news
+	mu         sync.Mutex // guards all below
+	last       greeting
+	seen       time.Time // of last; zero: never in this process's lifetime
+	tried      bool      // one attempt has ended, however
+	fault      string    // of the newest attempt; empty: it worked
+	said       string    // the fault that was logged last
+	saidAt     time.Time
+	doubted    time.Time // when raft last failed to reach it
+	acked      time.Time // when it last answered raft
+	back       returns   // of its vote, in a strict pair
+	rival      greeting  // of another process that uses its name
+	rivalAt    time.Time
+	rivalSince time.Time
+	oldCopy    greeting // of an older copy of its folder
+	oldAt      time.Time
+	held       uint64        // highest log index it has had applied, for its present incarnation
+	changed    chan struct{} // closed and replaced at each news
 }
 
 // known is a copy of it.
@@ -64,9 +72,10 @@ func (p *peer) note(g greeting) {
 	if p.seen.IsZero() || p.fault != "" {
 		p.log.Info("member is in contact", "version", g.Version, "empty", g.Empty)
 	}
-	if p.last.Incarnation == g.Incarnation && g.Start < p.last.Start {
-		p.log.Error("member was restored from an older copy of its data folder: stop it, move that folder away and start it again", "start", g.Start, "before", p.last.Start)
+	if p.last.Incarnation != g.Incarnation {
+		p.held = 0
 	}
+	p.held = max(p.held, g.Applied)
 	p.last, p.seen, p.tried, p.fault = g, time.Now(), true, ""
 	close(p.changed)
 	p.changed = make(chan struct{})
@@ -93,6 +102,37 @@ func deepest(err error) error {
 		}
 		err = inner
 	}
+}
+
+func (p *peer) ack() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.acked = time.Now()
+}
+
+// lastAck is when it last answered raft; zero: never in this process's lifetime.
+func (p *peer) lastAck() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.acked
+}
+
+func (p *peer) demotedNow(index uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.back.demote(time.Now(), index)
+}
+
+func (p *peer) promotedNow() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.back.promoted = time.Now()
+}
+
+func (p *peer) mayReturn(applied uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return applied >= p.back.index && p.back.may(time.Now())
 }
 
 // doubt has await wait for the next answer.

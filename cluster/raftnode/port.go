@@ -83,6 +83,9 @@ func (p *port) answer(ctx context.Context, raw net.Conn) (kind byte, theirs gree
 		return 0, theirs, nil, err
 	}
 	kind = first[0]
+	if kind == kindRaft {
+		p.markRaft(raw)
+	}
 	if err := readFrame(conn, &theirs); err != nil {
 		return 0, theirs, nil, err
 	}
@@ -120,6 +123,9 @@ func (p *port) call(ctx context.Context, kind byte, to cluster.Member) (net.Conn
 		conn.Close()
 		return nil, greeting{}, net.ErrClosed
 	}
+	if kind == kindRaft {
+		p.markRaft(raw)
+	}
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // as below
 	defer stop()
 	sec, theirs, err := p.ask(ctx, kind, to.NodeID, raw)
@@ -152,6 +158,10 @@ func (p *port) ask(ctx context.Context, kind byte, nodeID string, raw net.Conn) 
 	if r.Refusal != "" {
 		return nil, r.Greeting, &refusedError{nodeID, r.Refusal}
 	}
+	// The answerer may be what this side would refuse, and not know it.
+	if refusal := p.judge(kind, r.Greeting); refusal != "" {
+		return nil, r.Greeting, errors.New(refusal)
+	}
 	return conn, r.Greeting, nil
 }
 
@@ -170,6 +180,31 @@ func (p *port) track(conn net.Conn) net.Conn {
 type trackedConn struct {
 	net.Conn
 	port *port
+	raft bool // carries raft's own stream; guarded by port.mu
+}
+
+// markRaft has closeRaft end the connection.
+func (p *port) markRaft(t net.Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t, ok := t.(*trackedConn); ok {
+		t.raft = true
+	}
+}
+
+// closeRaft ends all connections of raft's, both ways: what they were greeted for is not so any more.
+func (p *port) closeRaft() {
+	p.mu.Lock()
+	var conns []*trackedConn
+	for c := range p.conns {
+		if c.raft {
+			conns = append(conns, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range conns {
+		c.Close()
+	}
 }
 
 func (t *trackedConn) Close() error {

@@ -84,9 +84,22 @@ func (n *Node) leader() (cluster.Member, bool) {
 	return cluster.Member{NodeID: string(id), ClusterAddress: string(address)}, true
 }
 
+// allKnow refuses a command that a member could not apply: it would have to stop.
+func (n *Node) allKnow(op state.Op) error {
+	for _, p := range n.peers {
+		if k := p.now(); k.Protocol != 0 && k.Knows < state.KindOf(op) && suffrage(n.servers(), p.NodeID) != "none" {
+			return fmt.Errorf("%s runs version %s, which does not know this: upgrade it first", p.NodeID, k.Version)
+		}
+	}
+	return nil
+}
+
 // propose has op committed under this term's token.
 func (t *term) propose(ctx context.Context, op state.Op) (state.Result, error) {
 	data, err := state.Encode(state.Command{Token: t.token, Op: op})
+	if err == nil {
+		err = t.node.allKnow(op)
+	}
 	if err != nil {
 		return state.Result{}, fmt.Errorf("propose: %w", err)
 	}
@@ -99,6 +112,7 @@ func (t *term) propose(ctx context.Context, op state.Op) (state.Result, error) {
 		}
 		f := t.inst.raft.Apply(data, enqueueTimeout)
 		err := t.node.settle(ctx, f)
+		t.noteProposal(err)
 		switch {
 		case err == nil:
 			a := f.Response().(applied)

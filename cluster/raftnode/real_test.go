@@ -45,12 +45,16 @@ func newReal(t testing.TB, shape clustertest.Shape, tls func(string) raftnode.TL
 		shape[i].ClusterAddress = ln.Addr().String()
 		defer ln.Close() // not before all have one
 	}
-	return &real{shape: shape, dir: t.TempDir(), tls: tls, timing: "fast"}
+	r := &real{shape: shape, dir: t.TempDir(), tls: tls, timing: "fast"}
+	if len(shape) == 2 { // for which a pair has no time
+		r.timing = "lan"
+	}
+	return r
 }
 
 func (r *real) config(nodeID string) raftnode.Config {
 	i := slices.IndexFunc(r.shape, func(m cluster.Member) bool { return m.NodeID == nodeID })
-	c := raftnode.Config{NodeID: nodeID, Role: r.shape[i].Role, Members: r.shape, DataDir: filepath.Join(r.dir, nodeID), Version: "test", Timing: r.timing}
+	c := raftnode.Config{NodeID: nodeID, Role: r.shape[i].Role, Members: r.shape, DataDir: filepath.Join(r.dir, nodeID), Version: "test", Timing: r.timing, Serve: clustertest.Answers(nodeID)}
 	if r.tls != nil {
 		c.TLS = r.tls(nodeID)
 	}

@@ -46,8 +46,14 @@ func (n *Node) reconcile(ctx context.Context, t *term) {
 
 func (n *Node) reconcileMember(ctx context.Context, t *term, p *peer) error {
 	k := p.now()
+	if g, ok := p.older(); ok {
+		return n.replaceOlder(ctx, t, p, g)
+	}
 	if !k.fresh() || k.fault != "" {
 		return nil // peers.go says who is away
+	}
+	if !k.Empty && k.Epoch != t.token.Epoch {
+		return nil // one of the two yields first
 	}
 	id, address := raft.ServerID(p.NodeID), raft.ServerAddress(p.ClusterAddress)
 	has, at := suffrage(n.servers(), p.NodeID), addressOf(n.servers(), p.NodeID)
@@ -76,10 +82,36 @@ func (n *Node) reconcileMember(ctx context.Context, t *term, p *peer) error {
 		return n.changed(ctx, r.DemoteVoter(id, 0, changeTimeout), "demote")
 	case g.Empty && !g.Ready:
 		return n.tellJoin(ctx, p)
-	case !g.Empty && has == "nonvoter" && g.Applied+caughtUp >= r.LastIndex():
+	case !g.Empty && has == "nonvoter" && n.caughtUp(t, p, g):
 		n.log.Info("a member has caught up and votes now", "member", p.NodeID)
+		p.promotedNow()
 		return n.changed(ctx, r.AddVoter(id, address, 0, changeTimeout), "promote")
 	}
+	return nil
+}
+
+// caughtUp: it has all but the last few entries, and those since its vote was taken: a disk that takes nothing more is near
+// the end of an idle log, too.
+func (n *Node) caughtUp(t *term, p *peer, g greeting) bool {
+	r := t.inst.raft
+	return g.Applied+caughtUp >= r.LastIndex() && g.Applied >= t.began && p.mayReturn(g.Applied)
+}
+
+// replaceOlder deals with a member whose data folder is an older copy that was put back: it has forgotten votes and entries, so
+// it has no vote and is told to start from nothing.
+func (n *Node) replaceOlder(ctx context.Context, t *term, p *peer, g greeting) error {
+	if suffrage(n.servers(), p.NodeID) == "voter" {
+		n.log.Warn("a member came back with an older copy of its data: it has no vote until it has caught up", "member", p.NodeID)
+		return n.changed(ctx, t.inst.raft.DemoteVoter(raft.ServerID(p.NodeID), 0, changeTimeout), "demote")
+	}
+	resp, err := n.ask(ctx, p.Member, request{Op: opRejoin, ClusterID: n.ident().ClusterID, Epoch: t.token.Epoch, Body: []byte(g.Incarnation)})
+	if err != nil {
+		return fmt.Errorf("tell it to start from nothing: %w", deepest(err))
+	}
+	if resp.Fault != "" {
+		return fmt.Errorf("tell it to start from nothing: %s", resp.Fault)
+	}
+	p.replaced()
 	return nil
 }
 
@@ -146,7 +178,11 @@ func (n *Node) foreign(g greeting) bool {
 // this node does not say that this node reaches it.
 func (n *Node) meet(g greeting) {
 	if p := n.peers[g.NodeID]; p != nil {
-		p.note(g)
+		if older := n.sight(p, g); older != "" {
+			p.noteOlder(g, older)
+		} else {
+			p.note(g)
+		}
 	}
 	n.suspect(g)
 }
@@ -157,11 +193,11 @@ func (n *Node) suspect(g greeting) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case foreign && n.alarm != text:
+	case foreign && n.alarms[g.NodeID] != text:
 		n.log.Error("a member belongs to another cluster: nothing is exchanged with it, and neither side is wiped", "member", g.NodeID, "cluster", g.ClusterID, "own", n.identity.ClusterID,
 			"do", "stop the node whose data is not wanted, move its data folder away, and start it again")
-		n.alarm = text
-	case !foreign && n.alarm == text:
-		n.alarm = ""
+		n.alarms[g.NodeID] = text
+	case !foreign:
+		delete(n.alarms, g.NodeID)
 	}
 }

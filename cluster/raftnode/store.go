@@ -43,6 +43,12 @@ type store struct {
 	written   chan struct{}         // one slot: told when much was appended
 }
 
+// replace has the store stand before other logs. Nobody may use it meanwhile.
+func (s *store) replace(logs raft.LogStore, stable raft.StableStore) {
+	s.logs, s.stable = logs, stable
+	s.appended.Store(0)
+}
+
 // fullPatience is how long a full disk is waited for. raft survives a failed append, and whoever frees
 // space within this time never hears of it; a node that stays longer without a store only looks alive.
 func (s *store) fullPatience() time.Duration { return 2 * s.deadline }
@@ -194,6 +200,9 @@ func (s *store) StoreLogs(logs []*raft.Log) error {
 }
 
 func (s *store) DeleteRange(first, last uint64) error {
+	if last == 0 { // raft deletes an empty log, too, when it is recovered twice
+		return nil
+	}
 	return s.write("compact", func() error { return s.logs.DeleteRange(first, last) })
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -33,14 +34,20 @@ type term struct {
 	ctx   context.Context // ends with the leadership; a term is nothing but that span of time
 	token state.Token
 	since time.Time
+	began uint64 // index of the TermStart
+	stuck stuckTransfer
 	// orders asks the term's own goroutine to hand over: it alone starts and stops lead.
 	orders  chan order
-	leading atomic.Bool // lead runs
+	leading atomic.Bool   // lead runs
+	onward  chan struct{} // one slot: go on as the next term, in the epoch that was decided on
 }
+
+// again has the term end in good order and this node go on in the next one without an election.
+func (t *term) again() { signal(t.onward) }
 
 type order struct {
 	ctx    context.Context // of the caller
-	target string
+	target string          // empty: nobody; lead is only stopped, for this node's own next term
 	why    cluster.Reason
 	reply  chan error // one slot
 }
@@ -58,6 +65,7 @@ func (n *Node) Run(ctx context.Context, lead func(context.Context, cluster.Term)
 	for {
 		select {
 		case <-ctx.Done():
+			n.planned.Store(true)
 			return n.failedNow()
 		case <-n.failed:
 			return n.failure
@@ -65,9 +73,20 @@ func (n *Node) Run(ctx context.Context, lead func(context.Context, cluster.Term)
 			return errClosed
 		case <-n.led.changed:
 		}
-		if tctx, inst := n.led.now(); tctx != nil {
-			n.serveTerm(ctx, tctx, inst, lead)
+		n.serveTerms(ctx, lead)
+	}
+}
+
+// serveTerms serves the terms of one leadership of raft's: mostly one, and a further one for each epoch that is begun in it.
+func (n *Node) serveTerms(ctx context.Context, lead func(context.Context, cluster.Term) error) {
+	n.office <- struct{}{}
+	defer func() { <-n.office }()
+	for ctx.Err() == nil && n.failedNow() == nil {
+		tctx, inst := n.led.now()
+		if tctx == nil {
+			return
 		}
+		n.serveTerm(ctx, tctx, inst, lead)
 	}
 }
 
@@ -91,17 +110,14 @@ func (n *Node) serveTerm(ctx, tctx context.Context, inst *instance, lead func(co
 	n.log.Info("this node leads", "term", t.token.String())
 	n.term.Store(t)
 	over, cancel := context.WithCancel(tctx)
-	done := make(chan struct{}, 2)
-	go func() { n.reconcile(over, t); done <- struct{}{} }()
-	go func() { n.watchCommits(over, t); done <- struct{}{} }()
-	if n.cfg.Role == cluster.Witness {
-		lead = n.leadReluctantly
-	}
+	var aside sync.WaitGroup
+	aside.Go(func() { n.reconcile(over, t) })
+	aside.Go(func() { n.watchCommits(over, t) })
+	aside.Go(func() { n.guardPair(over, t) })
 	n.runLead(ctx, t, lead)
 	n.term.Store(nil)
 	cancel()
-	<-done
-	<-done
+	aside.Wait()
 	n.log.Info("this node leads no more", "term", t.token.String(), "after", since(t.since))
 }
 
@@ -125,12 +141,16 @@ func (n *Node) beginTerm(ctx, tctx context.Context, inst *instance) (*term, erro
 	both, cancel := context.WithCancel(tctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	before := n.fsm.state.Leader()
+	if !n.awaitSiblings(both) {
+		<-both.Done() // the keeper yields, which ends this leadership
+		return nil, both.Err()
+	}
 	for {
 		err := n.settle(both, inst.raft.Barrier(time.Second))
 		if err == nil {
 			var t *term
-			if t, err = n.startTerm(both, tctx, inst, before); err == nil {
+			// Who led before is known only now: a follower applies the last entries late.
+			if t, err = n.startTerm(both, tctx, inst, n.fsm.state.Leader()); err == nil {
 				return t, nil
 			}
 		}
@@ -150,6 +170,9 @@ func (n *Node) startTerm(ctx, tctx context.Context, inst *instance, before strin
 	}
 	now := time.Now().UTC()
 	why := n.reason(before)
+	if f := n.ident().Forced; f.pending() && compareEpochs(f.Epoch, token.Epoch) > 0 {
+		token.Epoch, why = f.Epoch, f.Why
+	}
 	start := state.TermStart{Node: n.cfg.NodeID, ClusterID: n.ident().ClusterID, Cause: string(why.Cause), Reason: why.Text, At: now}
 	data, err := state.Encode(state.Command{Token: token, Op: start})
 	if err != nil {
@@ -166,7 +189,7 @@ func (n *Node) startTerm(ctx, tctx context.Context, inst *instance, before strin
 	if a.result.Err != nil {
 		return nil, fmt.Errorf("the start of term %s was refused: %w", token, a.result.Err)
 	}
-	return &term{node: n, inst: inst, ctx: tctx, token: token, since: now, orders: make(chan order)}, nil
+	return &term{node: n, inst: inst, ctx: tctx, token: token, since: now, began: f.Index(), orders: make(chan order), onward: make(chan struct{}, 1)}, nil
 }
 
 // reason says why the leader changed: what the last leader said when it handed over, else what this node makes of it.
@@ -206,11 +229,16 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 	for t.ctx.Err() == nil {
 		lctx, cancel := context.WithCancel(t.ctx)
 		returned, began := make(chan error, 1), time.Now()
-		t.leading.Store(n.cfg.Role != cluster.Witness)
+		may := n.mayLead()
+		work := lead
+		if !may {
+			work = n.leadReluctantly
+		}
+		t.leading.Store(may)
 		finish := make(chan struct{})
-		go func() { returned <- lead(lctx, cluster.Term{Token: t.token, Propose: t.propose, Finish: finish}) }()
+		go func() { returned <- work(lctx, cluster.Term{Token: t.token, Propose: t.propose, Finish: finish}) }()
 		var o *order
-		var early bool
+		var early, onward bool
 		var err error
 		select {
 		case <-t.ctx.Done():
@@ -219,7 +247,11 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 			o = &got
 		case err = <-returned:
 			early = true
+		case <-t.onward:
+			onward = true
+		case <-n.flagged(lctx, may):
 		}
+		byItself := early
 		// What asks "do you lead?" hears no before lead has been told to stop.
 		t.leading.Store(false)
 		close(finish)
@@ -240,10 +272,26 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 			return
 		case o != nil:
 			o.answer(n.handOver(o.ctx, t, o.target, o.why))
-		case early:
+		case onward:
+			return
+		case byItself && may == n.mayLead():
 			n.leadEnded(ctx, t, err, time.Since(began))
 		}
 	}
+}
+
+// flagged is closed once this node may lead and did not, or the other way round, by a change of its maintenance.
+func (n *Node) flagged(ctx context.Context, may bool) <-chan struct{} {
+	changed := make(chan struct{})
+	go func() { // ends with the lead
+		for n.mayLead() == may {
+			if !pause(ctx, keepEvery) {
+				return
+			}
+		}
+		close(changed)
+	}()
+	return changed
 }
 
 // finished waits for lead to finish what it has begun.
@@ -284,19 +332,23 @@ func (n *Node) leadEnded(ctx context.Context, t *term, err error, ran time.Durat
 	wait, cancel := context.WithCancel(t.ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	if ran < leadAgain && n.cfg.Role != cluster.Witness && !pause(wait, leadAgain) {
+	may := n.mayLead()
+	if ran < leadAgain && may && !pause(wait, leadAgain) {
 		return
 	}
 	target, why := n.heir(t)
-	if target == "" && n.cfg.Role != cluster.Witness {
+	if target == "" && may {
 		n.log.Warn("the work of this term ended early and no other node can take over: starting it again", "error", err, "reason", why)
 	}
 	if target == "" {
 		return
 	}
 	because := cluster.Reason{Cause: cluster.CauseWork, Text: n.cfg.NodeID + " could not do the work"}
-	if n.cfg.Role == cluster.Witness {
+	switch {
+	case n.cfg.Role == cluster.Witness:
 		because = cluster.Reason{Cause: cluster.CauseWitness, Text: n.cfg.NodeID + " is a witness"}
+	case !may:
+		because = cluster.Reason{Cause: cluster.CauseMaintenance, Text: n.cfg.NodeID + " is in maintenance"}
 	}
 	if err := n.handOver(wait, t, target, because); err != nil && t.ctx.Err() == nil {
 		n.log.Warn("the work of this term ended early, and the handover did not succeed", "to", target, "error", err)
@@ -316,12 +368,17 @@ func (n *Node) leaveOffice(t *term) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
 	defer cancel()
-	if err := n.handOver(ctx, t, target, cluster.Reason{Cause: cluster.CauseStop, Text: n.cfg.NodeID + " was stopped"}); err != nil {
+	err := n.handOver(ctx, t, target, cluster.Reason{Cause: cluster.CauseStop, Text: n.cfg.NodeID + " was stopped"})
+	if err == nil {
+		// Of two, the new leader's first commit needs this node.
+		err = n.awaitTerm(ctx, target, t.token.Term)
+	}
+	if err != nil {
 		n.log.Warn("stopping without a handover", "to", target, "error", err)
 	}
 }
 
-// leadReluctantly is a witness's lead: it works on nothing, and returns when another can take over.
+// leadReluctantly is the lead of a witness and of a node in maintenance: it works on nothing, and returns when another can take over.
 func (n *Node) leadReluctantly(ctx context.Context, lt cluster.Term) error {
 	for {
 		if t := n.term.Load(); t != nil {
@@ -329,8 +386,12 @@ func (n *Node) leadReluctantly(ctx context.Context, lt cluster.Term) error {
 				return nil
 			}
 		}
-		if !pause(ctx, retryTerm) {
+		select {
+		case <-lt.Finish: // there is nothing to finish
+			return nil
+		case <-ctx.Done():
 			return ctx.Err()
+		case <-time.After(retryTerm):
 		}
 	}
 }

@@ -44,6 +44,8 @@ func (n *Node) fit(t *term, nodeID string) error {
 		return fmt.Errorf("%s is this node", nodeID)
 	case m.Role == cluster.Witness:
 		return fmt.Errorf("%s is a witness, which never leads", nodeID)
+	case n.fsm.state.InMaintenance(nodeID):
+		return fmt.Errorf("%s is in maintenance: end that first", nodeID)
 	case suffrage(n.servers(), nodeID) != "voter":
 		return fmt.Errorf("%s has no vote yet: wait until it has caught up", nodeID)
 	}
@@ -149,7 +151,7 @@ func (n *Node) orderTransfer(ctx context.Context, nodeID string, why cluster.Rea
 
 // transfer asks the term's goroutine to hand over.
 func (t *term) transfer(ctx context.Context, nodeID string, why cluster.Reason) error {
-	if nodeID == t.node.cfg.NodeID && t.node.cfg.Role != cluster.Witness {
+	if nodeID == t.node.cfg.NodeID && t.node.mayLead() {
 		return errNoTerm // it leads already, or is about to
 	}
 	// Said before lead is stopped for nothing.

@@ -23,6 +23,8 @@ type transport struct {
 	// a failure.
 	await func(id raft.ServerID, done <-chan struct{})
 	doubt func(id raft.ServerID)
+	// acked is told of each answer, heartbeats too.
+	acked func(id raft.ServerID)
 	done  chan struct{}
 }
 
@@ -46,7 +48,10 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 		t.await(id, t.done)
 	}
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
-	if err != nil && !heartbeat {
+	switch {
+	case err == nil:
+		t.acked(id)
+	case !heartbeat:
 		t.doubt(id)
 	}
 	return err

@@ -335,6 +335,7 @@ func TestRefusalsSayWhatToDo(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := soloConfig(d)
+		c.Timing = "lan"
 		c.Members = append(c.Members, cluster.Member{NodeID: "secondary", Role: cluster.Secondary, ClusterAddress: "127.0.0.1:8087"})
 		_, err := Open(c, hclog.NewNullLogger(), prometheus.NewRegistry())
 		wantErr(t, err, filepath.Join(d, "raft", "raft.db"))

@@ -1,6 +1,9 @@
 package raftnode
 
 import (
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -19,10 +22,17 @@ func (n *Node) View() cluster.View {
 	}
 	n.mu.Lock()
 	v.Waiting = n.waiting
-	if n.alarm != "" {
-		v.Waiting = n.alarm
-	}
+	v.Start, v.CleanStart = n.identity.Start, n.cleanStart
+	v.Archives = slices.Clone(n.archives)
+	alarms := slices.Sorted(maps.Values(n.alarms))
 	n.mu.Unlock()
+	for _, p := range n.peers {
+		if p.twin() {
+			alarms = append(alarms, p.NodeID+": two processes of that name are about: stop the one that was cloned")
+		}
+	}
+	v.Alarm = strings.Join(alarms, "; ")
+	v.Outlook = n.outlook()
 	servers := n.servers()
 	for _, m := range n.known() {
 		v.Members = append(v.Members, n.memberView(m, suffrage(servers, m.NodeID)))
@@ -34,6 +44,8 @@ func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView 
 	mv := cluster.MemberView{Member: m, Suffrage: suffrage}
 	if m.NodeID == n.cfg.NodeID {
 		mv.LastContact, mv.Version = time.Now().UTC(), n.cfg.Version
+		id := n.ident()
+		mv.Epoch, mv.Start = id.Epoch, id.Start
 		if i := n.inst.Load(); i != nil {
 			mv.Applied = i.raft.AppliedIndex()
 		}
@@ -42,6 +54,7 @@ func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView 
 	if p := n.peers[m.NodeID]; p != nil {
 		k := p.now()
 		mv.LastContact, mv.Applied, mv.Version = k.seen.UTC(), k.Applied, k.Version
+		mv.Fault, mv.Epoch, mv.Start = k.fault, k.Epoch, k.Start
 		if k.seen.IsZero() {
 			mv.LastContact = time.Time{}
 		}

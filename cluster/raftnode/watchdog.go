@@ -23,6 +23,7 @@ func (n *Node) watchCommits(ctx context.Context, t *term) {
 		tick, cancel := context.WithTimeout(ctx, limit/4)
 		err := n.settle(tick, t.inst.raft.Barrier(limit/4))
 		cancel()
+		t.noteProposal(err)
 		if err == nil {
 			last, seen = time.Now(), t.inst.raft.CommitIndex()
 			continue

@@ -39,6 +39,11 @@ type greeting struct {
 	Ready       bool   // takes raft connections
 	Members     string // hash of Members
 	Applied     uint64 // log index
+	LastIndex   uint64 // of the log on disk
+	Process     string // random, of the process: tells two on copies of one folder apart
+	Leader      string // whom it takes for the leader of a term; empty: nobody
+	Forcing     bool   // it is about to begin an epoch by force
+	Knows       byte   // the newest command that it can apply
 }
 
 // reply is the answerer's half of the handshake.
@@ -66,6 +71,8 @@ const (
 	opTransfer = "transfer"
 	opSucceed  = "succeed" // the leader is about to hand over to the node that is asked
 	opAsk      = "ask"     // for Config.Serve
+	opRejoin   = "rejoin"  // the leader has taken the vote of the node that is asked: it is to start from nothing
+	opRemove   = "remove"  // drop the member Target
 )
 
 // response answers a request.
@@ -84,7 +91,7 @@ const (
 )
 
 // refusals are the errors that cross the wire and come out as themselves.
-var refusals = []error{state.ErrTermOver, state.ErrStale, state.ErrParkedFull, state.ErrFull, state.ErrUnknown}
+var refusals = []error{state.ErrTermOver, state.ErrStale, state.ErrParkedFull, state.ErrFull, state.ErrMaintenance, state.ErrUnknown}
 
 func wireRefusal(err error) string {
 	if err == nil {

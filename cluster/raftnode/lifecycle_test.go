@@ -1,0 +1,236 @@
+package raftnode
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+	"scomconnector/test/pipenet"
+)
+
+// inMemory runs a node in memory until the test ends; its lead waits for its context.
+func inMemory(t *testing.T, net *pipenet.Net, nodeID string, members ...cluster.Member) *Node {
+	t.Helper()
+	i := slices.IndexFunc(members, func(m cluster.Member) bool { return m.NodeID == nodeID })
+	ln, err := net.Listen(members[i].ClusterAddress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := Open(Config{
+		NodeID: nodeID, Role: members[i].Role, Members: members, Version: "test", Memory: NewMemory(), Listener: ln, Dial: net.Dialer(nodeID),
+	}, hclog.NewNullLogger(), prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		done <- n.Run(context.Background(), func(ctx context.Context, _ cluster.Term) error {
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	t.Cleanup(func() {
+		n.Close() //nolint:errcheck // the test is over
+		<-done
+	})
+	return n
+}
+
+// until waits in a bubble.
+func until(t *testing.T, within time.Duration, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(within); !cond(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", within, what)
+		}
+	}
+}
+
+var (
+	alone = []cluster.Member{{NodeID: "primary", Role: cluster.Primary, ClusterAddress: "primary:8086"}}
+	two   = append(slices.Clone(alone), cluster.Member{NodeID: "secondary", Role: cluster.Secondary, ClusterAddress: "secondary:8086"})
+)
+
+// After a handover that raft never ends (hashicorp/raft#696) it refuses all proposals for ever, and goes on leading.
+func TestHandoverThatNeverEndsHasRaftRebuilt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := inMemory(t, pipenet.New(), "primary", alone...)
+		until(t, 10*time.Second, "it leads", func() bool { return n.View().Leading })
+		term, before := n.term.Load(), n.inst.Load()
+		term.noteProposal(raft.ErrLeadershipTransferInProgress)
+		time.Sleep(2 * n.timing.election)
+		term.noteProposal(raft.ErrLeadershipTransferInProgress)
+		if n.term.Load() != term {
+			t.Fatal("the term was ended before three election timeouts")
+		}
+		time.Sleep(n.timing.election + time.Millisecond)
+		term.noteProposal(raft.ErrLeadershipTransferInProgress)
+		until(t, 10*time.Second, "it leads with another raft", func() bool { return n.View().Leading && n.inst.Load() != before })
+		if now := n.View().Token; now.Compare(term.token) <= 0 {
+			t.Errorf("token: got %v, before %v", now, term.token)
+		}
+	})
+}
+
+func TestHandoverThatEndsIsNotTakenForStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s stuckTransfer
+		for range 10 {
+			if s.note(raft.ErrLeadershipTransferInProgress, time.Second) {
+				t.Fatal("stuck, although proposals succeed in between")
+			}
+			time.Sleep(2 * time.Second)
+			s.note(nil, time.Second)
+		}
+	})
+}
+
+// An older member would have to stop at a command that it does not know.
+func TestCommandIsNotProposedBeforeAllMembersKnowIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := pipenet.New()
+		n := inMemory(t, net, "primary", two...)
+		inMemory(t, net, "secondary", two...)
+		until(t, 10*time.Second, "both vote", func() bool { return n.Health().Voters == 2 })
+		op := state.SetMaintenance{Node: "secondary", On: true, At: time.Now()}
+		p := n.peers["secondary"]
+		p.mu.Lock()
+		p.last.Knows, p.last.Version = state.KindOf(op)-1, "0.9"
+		p.mu.Unlock()
+		_, err := n.Propose(t.Context(), op)
+		if err == nil || !strings.Contains(err.Error(), "secondary runs version 0.9") {
+			t.Errorf("propose: got %v, want it refused for the old member", err)
+		}
+		time.Sleep(time.Second) // it has been upgraded, says its next greeting
+		if res, err := n.Propose(t.Context(), op); err != nil || res.Err != nil {
+			t.Errorf("propose after the upgrade: %v, %v", err, res.Err)
+		}
+	})
+}
+
+// A wipe that was killed at any point is finished by the next start.
+func TestWipeInterruptedAnywhereIsFinishedByTheNextStart(t *testing.T) {
+	for name, undo := range map[string]func(t *testing.T, dir string){
+		"before the store went": func(*testing.T, string) {},
+		"the store has gone": func(t *testing.T, dir string) {
+			if err := os.Remove(filepath.Join(dir, "raft", "raft.db")); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the folder has gone": func(t *testing.T, dir string) {
+			if err := os.RemoveAll(filepath.Join(dir, "raft")); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			solo(t, dir, func(n *Node, term cluster.Term) {
+				if _, err := term.Propose(t.Context(), state.SetManagementGroup{Name: "old"}); err != nil {
+					t.Fatal(err)
+				}
+			})
+			d, err := openDisk(dir, hclog.NewNullLogger())
+			if err != nil {
+				t.Fatal(err)
+			}
+			before, _, err := d.load()
+			if err != nil {
+				t.Fatal(err)
+			}
+			doing := before.wiped()
+			doing.Wiping = true
+			if err := d.save(doing); err != nil {
+				t.Fatal(err)
+			}
+			d.close() //nolint:errcheck // nothing is open but the lock
+			undo(t, dir)
+			solo(t, dir, func(n *Node, _ cluster.Term) {
+				if got := n.View().State.ManagementGroup(); got != "" {
+					t.Errorf("the wiped folder still holds %q", got)
+				}
+				if id := n.ident(); id.Incarnation == before.Incarnation || id.Wiping || id.ClusterID == before.ClusterID {
+					t.Errorf("identity after the wipe: %+v, before %+v", id, before)
+				}
+			})
+		})
+	}
+}
+
+func TestArchivesAreKeptThirtyDaysAndSurviveAWipe(t *testing.T) {
+	dir := t.TempDir()
+	solo(t, dir, func(n *Node, term cluster.Term) {
+		if _, err := term.Propose(t.Context(), state.SetManagementGroup{Name: "old"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := n.archiveState(); err != nil {
+			t.Fatal(err)
+		}
+		got := n.View().Archives
+		if len(got) != 1 || got[0].Epoch != n.View().Token.Epoch || time.Since(got[0].At) > time.Minute {
+			t.Fatalf("archives: got %+v", got)
+		}
+		f, err := os.Open(filepath.Join(dir, "archive", got[0].Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		s := state.New()
+		if err := s.Restore(f); err != nil || s.ManagementGroup() != "old" {
+			t.Errorf("the archive holds %q, %v", s.ManagementGroup(), err)
+		}
+		for _, age := range []time.Duration{29 * 24 * time.Hour, 31 * 24 * time.Hour} {
+			if err := n.pruneArchives(time.Now().Add(age)); err != nil {
+				t.Fatal(err)
+			}
+			if want := 1; age < keepArchives && len(n.View().Archives) != want || age > keepArchives && len(n.View().Archives) != 0 {
+				t.Errorf("archives after %v: %+v", age, n.View().Archives)
+			}
+		}
+	})
+}
+
+func TestStartKnowsWhetherTheOneBeforeEndedAsPlanned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := NewMemory()
+		run := func(planned bool) (start uint64, clean bool) {
+			n, err := Open(Config{NodeID: "primary", Role: cluster.Primary, Members: alone, Version: "test", Memory: data}, hclog.NewNullLogger(), prometheus.NewRegistry())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- n.Run(ctx, func(ctx context.Context, _ cluster.Term) error { <-ctx.Done(); return nil }) }()
+			time.Sleep(3 * time.Second)
+			v := n.View()
+			if planned {
+				stop()
+				<-done
+			}
+			if err := n.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if !planned {
+				<-done
+			}
+			stop()
+			return v.Start, v.CleanStart
+		}
+		for i, step := range []struct{ planned, cleanBefore bool }{{true, false}, {false, true}, {true, false}, {true, true}} {
+			if start, clean := run(step.planned); start != uint64(i+1) || clean != step.cleanBefore {
+				t.Errorf("start %d: got start %d, clean %v, want clean %v", i+1, start, clean, step.cleanBefore)
+			}
+		}
+	})
+}

@@ -1,0 +1,340 @@
+package raftnode_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/state"
+)
+
+// pair is a running strict pair.
+func pair(t *testing.T, takeover string, f func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory)) {
+	t.Helper()
+	bubble(t, clustertest.Pair, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.PairTakeover = takeover
+		c.Start()
+		c.Leader(10 * time.Second)
+		c.Voters(2, 10*time.Second)
+		f(t, c, b)
+	})
+}
+
+var takeovers = []string{"operator", "claim", "availability"}
+
+func eachTakeover(t *testing.T, f func(t *testing.T, takeover string)) {
+	for _, mode := range takeovers {
+		t.Run(mode, func(t *testing.T) { f(t, mode) })
+	}
+}
+
+func voters(c *clustertest.Cluster, id string) int { return c.Node(id).Health().Voters }
+
+func mustSetWithin(t *testing.T, n cluster.Coordinator, name string, within time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	start := time.Now()
+	if err := set(ctx, n, name); err != nil {
+		t.Fatalf("propose %q within %v: %v", name, within, err)
+	}
+	t.Logf("%q was committed after %v", name, time.Since(start))
+}
+
+func TestPairFollowerKilledLeaderGoesOnWithinItsLease(t *testing.T) {
+	eachTakeover(t, func(t *testing.T, mode string) {
+		pair(t, mode, func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+			c.Crash("secondary")
+			mustSetWithin(t, c.Node("primary"), "alone", 2500*time.Millisecond)
+			if got := voters(c, "primary"); got != 1 {
+				t.Errorf("voters: got %d, want the leader alone", got)
+			}
+			c.Start("secondary")
+			c.Voters(2, 5*time.Second)
+			c.Agree(time.Second)
+			if got := c.Leader(time.Second); got != "primary" {
+				t.Errorf("leader: got %s", got)
+			}
+		})
+	})
+}
+
+func TestPairLinkCutLeaderGoesOnAndTakesTheOtherBack(t *testing.T) {
+	eachTakeover(t, func(t *testing.T, mode string) {
+		pair(t, mode, func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+			c.Isolate("secondary")
+			mustSetWithin(t, c.Node("primary"), "alone", 2500*time.Millisecond)
+			time.Sleep(5 * time.Second) // below availability's patience
+			c.Heal("secondary")
+			c.Voters(2, 5*time.Second)
+			c.Agree(time.Second)
+			if got := c.Leader(time.Second); got != "primary" {
+				t.Errorf("leader: got %s", got)
+			}
+		})
+	})
+}
+
+// Heartbeats go on while the follower can store nothing.
+func TestPairFollowersDiskFullLeaderGoesOn(t *testing.T) {
+	eachTakeover(t, func(t *testing.T, mode string) {
+		pair(t, mode, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+			b.Disk("secondary").Full(0)
+			mustSetWithin(t, c.Node("primary"), "alone", 4*time.Second)
+			time.Sleep(3 * time.Second)
+			mustSetWithin(t, c.Node("primary"), "still alone", 200*time.Millisecond)
+			b.Disk("secondary").Heal()
+			if c.Ended("secondary") { // a term could not be kept, which raft does not survive: its service manager starts it anew
+				c.Gone("secondary", time.Second) //nolint:errcheck // the reason is the disk
+				c.Start("secondary")
+			}
+			c.Voters(2, time.Minute)
+			c.Agree(time.Second)
+		})
+	})
+}
+
+func TestPairPlannedStopHandsOverAndDemotesTheOneThatStopped(t *testing.T) {
+	eachTakeover(t, func(t *testing.T, mode string) {
+		pair(t, mode, func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+			if err := c.Stop("primary"); err != nil {
+				t.Errorf("stop: %v", err)
+			}
+			if got := c.Leader(time.Second); got != "secondary" {
+				t.Errorf("leader: got %s", got)
+			}
+			mustSetWithin(t, c.Node("secondary"), "alone", 2500*time.Millisecond)
+			if cause := c.Node("secondary").View().State.Changes()[0].Cause; mode != "claim" && cause != string(cluster.CauseStop) {
+				t.Errorf("cause of the change: got %q, want %q", cause, cluster.CauseStop)
+			}
+			c.Start("primary")
+			c.Voters(2, 5*time.Second)
+			c.Agree(time.Second)
+		})
+	})
+}
+
+func TestPairOperatorModeLeaderLostStaysDownUntilTakeoverAndTheOldLeaderYields(t *testing.T) {
+	pair(t, "operator", func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+		c.Isolate("primary")
+		mustSetWithin(t, c.Node("primary"), "old leader alone", 3*time.Second)
+		time.Sleep(10 * time.Minute)
+		s := c.Node("secondary")
+		if v := s.View(); v.Leading || v.Leader != "" || !v.Outlook.Possible || !v.Outlook.At.IsZero() {
+			t.Fatalf("the survivor: leader %q, outlook %+v, want none, and a takeover offered", v.Leader, v.Outlook)
+		}
+		c.AllowOverlap(true)
+		if err := s.(cluster.Members).TakeOver(t.Context(), "alice", false); err != nil {
+			t.Fatalf("takeover: %v", err)
+		}
+		mustSetWithin(t, s, "survivor", time.Second)
+		change := s.View().State.Changes()[0]
+		if change.Cause != string(cluster.CauseTakeover) || !strings.Contains(change.Reason, "alice") || change.Token.Epoch.Number != 2 {
+			t.Errorf("the change: got %+v", change)
+		}
+		c.Heal("primary")
+		c.Voters(2, 10*time.Second)
+		c.AllowOverlap(false)
+		c.Agree(time.Second)
+		if got := c.Leader(time.Second); got != "secondary" {
+			t.Errorf("leader: got %s", got)
+		}
+		p := c.Node("primary").View()
+		if len(p.Archives) != 1 || p.Archives[0].Epoch.Number != 1 {
+			t.Errorf("archives of the node that yielded: got %+v", p.Archives)
+		}
+		if got := s.View().State.ManagementGroup(); got != "survivor" {
+			t.Errorf("management group: got %q", got)
+		}
+	})
+}
+
+func TestPairAvailabilityTakesOverAfterItsPatience(t *testing.T) {
+	pair(t, "availability", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		c.Crash("primary")
+		start := time.Now()
+		c.Leader(20*time.Second, "primary")
+		if took := time.Since(start); took < 15*time.Second || took > 18*time.Second {
+			t.Errorf("took over after %v, want TakeoverAfter (15 s) and at most 3 s", took)
+		}
+		c.Start("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(time.Second)
+		if got := c.Leader(time.Second); got != "secondary" {
+			t.Errorf("leader: got %s", got)
+		}
+	})
+}
+
+func TestPairAvailabilityDoesNotTakeOverWhileItMayNot(t *testing.T) {
+	pair(t, "availability", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.MayTakeOver = func(string) error { return errors.New("reaches no LAM") }
+		c.Crash("primary")
+		time.Sleep(5 * time.Minute)
+		if c.Node("secondary").View().Leading {
+			t.Error("it leads although it can do nothing")
+		}
+		b.MayTakeOver = nil
+		c.Leader(5*time.Second, "primary")
+	})
+}
+
+// Right after its own start a node knows nothing of what its sibling has done meanwhile.
+func TestPairAvailabilityNeverTakesOverRightAfterItsStart(t *testing.T) {
+	pair(t, "availability", func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+		c.Crash("secondary")
+		c.Crash("primary")
+		c.Start("secondary")
+		time.Sleep(10 * time.Minute)
+		v := c.Node("secondary").View()
+		if v.Leading || v.Leader != "" {
+			t.Fatal("it leads with a copy of unknown age")
+		}
+		err := c.Node("secondary").(cluster.Members).TakeOver(t.Context(), "bob", false)
+		if !errors.Is(err, cluster.ErrWarned) {
+			t.Fatalf("takeover without force: got %v, want ErrWarned", err)
+		}
+		if err := c.Node("secondary").(cluster.Members).TakeOver(t.Context(), "bob", true); err != nil {
+			t.Fatalf("takeover with force: %v", err)
+		}
+		c.Start("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(time.Second)
+	})
+}
+
+func TestPairAvailabilityBothPublishWhileTheLinkIsCutAndOneYieldsAfter(t *testing.T) {
+	pair(t, "availability", func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+		mustSet(t, c.Node("primary"), "before")
+		c.AllowOverlap(true)
+		c.Isolate("secondary")
+		c.Leader(20*time.Second, "primary")
+		mustSetWithin(t, c.Node("primary"), "lower", time.Second)
+		mustSetWithin(t, c.Node("secondary"), "higher", time.Second)
+		c.Heal("secondary")
+		c.Voters(2, 10*time.Second)
+		c.AllowOverlap(false)
+		c.Agree(time.Second)
+		if got := c.Leader(time.Second); got != "secondary" {
+			t.Errorf("leader: got %s", got)
+		}
+	})
+}
+
+func TestPairClaimLeaderLostFollowerClaimsAndNeverTwoLead(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+		c.Crash("primary")
+		start := time.Now()
+		c.Leader(10*time.Second, "primary")
+		t.Logf("took over after %v", time.Since(start))
+		c.Start("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(time.Second)
+	})
+}
+
+func TestPairClaimShareOutOfReachLeaderStopsFollowerGoesOn(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.Claims.Unreachable("primary", true)
+		c.Isolate("primary")
+		got := c.Leader(10*time.Second, "primary")
+		if got != "secondary" {
+			t.Fatalf("leader: got %s", got)
+		}
+		if c.Node("primary").View().Leading {
+			t.Error("the old leader goes on without a claim")
+		}
+		b.Claims.Unreachable("primary", false)
+		c.Heal("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(time.Second)
+	})
+}
+
+func TestPairClaimBothOutOfReachNobodyLeads(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		for _, id := range []string{"primary", "secondary"} {
+			b.Claims.Unreachable(id, true)
+		}
+		c.Isolate("primary")
+		time.Sleep(time.Minute)
+		for _, id := range []string{"primary", "secondary"} {
+			if c.Node(id).View().Leading {
+				t.Errorf("%s leads without a claim", id)
+			}
+		}
+		for _, id := range []string{"primary", "secondary"} {
+			b.Claims.Unreachable(id, false)
+		}
+		c.Leader(10 * time.Second)
+		c.Heal("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(time.Second)
+	})
+}
+
+// What the yielding side alone has is committed by the winner before it is wiped.
+func TestYieldHandsOverParkedEntriesAndSettings(t *testing.T) {
+	pair(t, "operator", func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+		p, s := c.Node("primary"), c.Node("secondary")
+		mustPropose(t, p, state.SetConfig{Text: []byte("one"), Author: "x", At: time.Now()})
+		c.Agree(time.Second)
+		c.Isolate("primary")
+		time.Sleep(5 * time.Second)
+		mustPropose(t, p, state.SetConfig{Expect: 1, Text: []byte("two"), Author: "made alone", At: time.Now()})
+		mustPropose(t, p, state.Commit{Pipeline: "a", Parked: []state.Parked{{Key: [16]byte{7}, At: time.Now(), Reason: "refused while alone", Payload: []byte("x")}}})
+		c.AllowOverlap(true)
+		if err := s.(cluster.Members).TakeOver(t.Context(), "alice", false); err != nil {
+			t.Fatal(err)
+		}
+		c.Heal("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(time.Second)
+		st := c.Node("secondary").View().State
+		if got := string(st.Config().Text); got != "two" {
+			t.Errorf("settings in use: got %q, want those that only the yielding side changed", got)
+		}
+		if !st.HasParked("a", [16]byte{7}) {
+			t.Error("the parked entry is lost")
+		}
+		if len(st.Notes()) == 0 {
+			t.Error("there is no note about what happened")
+		}
+	})
+}
+
+func mustPropose(t *testing.T, n cluster.Coordinator, op state.Op) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if res, err := n.Propose(ctx, op); err != nil || res.Err != nil {
+		t.Fatalf("propose %T: %v, %v", op, err, res.Err)
+	}
+}
+
+// Killed between its decision and its first term, the node finishes what it has begun.
+func TestTakeoverInterruptedByAKillIsFinishedAtTheNextStart(t *testing.T) {
+	pair(t, "operator", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		c.Crash("primary")
+		time.Sleep(5 * time.Second)
+		b.Disk("secondary").Slow(2 * time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := c.Node("secondary").(cluster.Members).TakeOver(ctx, "alice", false); err == nil {
+			t.Fatal("the takeover was done before the kill: this tests nothing")
+		}
+		c.Crash("secondary")
+		b.Disk("secondary").Heal()
+		c.Start("secondary")
+		if got := c.Leader(30 * time.Second); got != "secondary" {
+			t.Errorf("leader: got %s", got)
+		}
+		c.Start("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(time.Second)
+	})
+}

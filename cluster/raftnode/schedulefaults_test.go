@@ -1,0 +1,259 @@
+package raftnode_test
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/state"
+)
+
+// step does one thing to the cluster.
+func (s *schedule) step() {
+	id := s.node()
+	do := []func(string){
+		s.crash, s.crash, s.stop, s.restart, s.restart, s.restart, s.isolate, s.isolate, s.oneWay, s.heal, s.heal, s.transfer, s.transfer,
+		s.disk, s.disk, s.healDisk, s.pause, s.pause, s.takeOver, s.takeOver, s.toggleMaintenance, s.jump, s.share, s.wipe, s.copyDisk, s.restore,
+	}
+	i := s.rng.IntN(len(do))
+	s.t.Logf("%v %s: %s", s.now(), id, faultNames[i])
+	do[i](id)
+}
+
+var faultNames = []string{
+	"crash", "crash", "stop", "restart", "restart", "restart", "isolate", "isolate", "one way", "heal", "heal", "transfer", "transfer",
+	"disk", "disk", "heal disk", "pause", "pause", "take over", "take over", "maintenance", "jump", "share", "wipe", "copy disk", "restore",
+}
+
+func (s *schedule) stop(id string) {
+	if s.down[id] {
+		return
+	}
+	if err := s.c.Stop(id); err != nil {
+		s.t.Logf("stop %s: %v", id, err)
+	}
+	s.ended(id)
+}
+
+func (s *schedule) restart(id string) {
+	if s.down[id] {
+		s.b.Disk(id).Heal()
+		s.start(id)
+	}
+}
+
+func (s *schedule) isolate(id string) { s.c.Isolate(id) }
+
+func (s *schedule) oneWay(id string) { s.b.Net.CutOneWay(id, s.node()) }
+
+func (s *schedule) heal(id string) {
+	s.c.Heal(id)
+	for _, o := range s.ids {
+		s.b.Net.Heal(id, o)
+	}
+	s.b.Disk(id).Heal()
+	s.b.Claims.Unreachable(id, false)
+	s.b.Claims.LoseAnswers(id, false)
+	s.b.Claims.Slow(id, 0)
+	s.c.Resume(id)
+	delete(s.resume, id)
+}
+
+func (s *schedule) transfer(to string) {
+	n := s.c.Node(s.node())
+	if n == nil {
+		return
+	}
+	s.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		n.Transfer(ctx, to, askedFor) //nolint:errcheck // it may well be impossible
+	})
+}
+
+func (s *schedule) disk(id string) {
+	d := s.b.Disk(id)
+	switch s.rng.IntN(4) {
+	case 0:
+		d.Full(time.Duration(s.rng.IntN(30)) * time.Millisecond)
+	case 1:
+		d.Slow(time.Duration(s.rng.IntN(400)) * time.Millisecond)
+	case 2:
+		d.Slow(time.Hour)
+	case 3:
+		d.Break()
+	}
+}
+
+func (s *schedule) healDisk(id string) { s.b.Disk(id).Heal() }
+
+func (s *schedule) pause(id string) {
+	if s.down[id] {
+		return
+	}
+	s.c.Pause(id)
+	s.resume[id] = time.Now().Add(time.Duration(s.rng.IntN(2000)) * time.Millisecond)
+}
+
+// takeOver is what an operator does who finds no leader: mostly rightly so, sometimes because this node alone is cut off.
+func (s *schedule) takeOver(id string) {
+	if s.down[id] || len(s.ids) < 2 || s.roleOf(id) == cluster.Witness || !s.resume[id].IsZero() {
+		return
+	}
+	if len(s.ids) > 2 && s.rng.IntN(3) > 0 {
+		return
+	}
+	for _, o := range s.ids {
+		if n := s.c.Node(o); n != nil && n.View().Leading {
+			if o == id || len(s.ids) > 2 || s.rng.IntN(2) > 0 {
+				return
+			}
+			s.b.Net.Cut(id, o) // nobody can see that it lives
+		}
+	}
+	force := s.rng.IntN(2) == 0
+	s.c.AllowOverlap(s.b.PairTakeover != "claim")
+	s.forced = true
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	err := s.c.TakeOver(ctx, id, "the test", force)
+	if err == nil {
+		s.tally.Takeovers++
+	}
+	s.t.Logf("%v %s takes over by force %v: %v", s.now(), id, force, err)
+}
+
+func (s *schedule) roleOf(id string) cluster.Role {
+	for _, m := range s.shape {
+		if m.NodeID == id {
+			return m.Role
+		}
+	}
+	return ""
+}
+
+func (s *schedule) toggleMaintenance(id string) {
+	if s.roleOf(id) == cluster.Witness {
+		return
+	}
+	on := s.rng.IntN(2) == 0
+	s.wg.Go(func() { s.maintain(id, on, 5*time.Second) })
+}
+
+// maintain sets or ends the flag, as the API does: never for all at once.
+func (s *schedule) maintain(id string, on bool, within time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	op := state.SetMaintenance{Node: id, On: on, Author: "the test", At: time.Now().UTC()}
+	for _, m := range s.shape {
+		if m.Role != cluster.Witness && m.NodeID != id {
+			op.Unless = append(op.Unless, m.NodeID)
+		}
+	}
+	if !on {
+		op.Unless = nil
+	}
+	n := s.anyLive()
+	if n == nil {
+		return
+	}
+	res, err := n.Propose(ctx, op)
+	if !on && within >= time.Minute && errors.Join(err, res.Err) != nil {
+		s.t.Errorf("end the maintenance of %s: %v, %v", id, err, res.Err)
+	}
+}
+
+func (s *schedule) anyLive() clustertest.Node {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range s.ids {
+		if n := s.live[id]; n != nil {
+			return n
+		}
+	}
+	return nil
+}
+
+func (s *schedule) jump(id string) {
+	s.b.Jump(id, time.Duration(s.rng.IntN(7200)-3600)*time.Second)
+}
+
+func (s *schedule) share(id string) {
+	switch s.rng.IntN(3) {
+	case 0:
+		s.b.Claims.Unreachable(id, true)
+	case 1:
+		s.b.Claims.LoseAnswers(id, true)
+	case 2:
+		s.b.Claims.Slow(id, time.Duration(s.rng.IntN(1500))*time.Millisecond)
+	}
+}
+
+// copyDisk makes a backup of a node that does not run.
+func (s *schedule) copyDisk(id string) {
+	s.crash(id)
+	s.copies[id] = s.b.Disk(id).Clone()
+	s.start(id)
+}
+
+func (s *schedule) wipe(id string) {
+	if s.spare(id) {
+		s.tally.Wiped++
+		s.b.Wipe(id)
+		s.replaced(id)
+	}
+}
+
+// restore puts an older copy of its disk into a node.
+func (s *schedule) restore(id string) {
+	old := s.copies[id]
+	if old != nil && s.spare(id) {
+		s.tally.Restored++
+		s.b.SetDisk(id, old.Clone())
+		s.replaced(id)
+	}
+}
+
+// spare ends the node, and reports whether the others have all that it has: who replaces the disk of one that alone has something loses
+// it by their own hand.
+func (s *schedule) spare(id string) bool {
+	if len(s.ids) < 2 {
+		return false
+	}
+	s.crash(id)
+	for _, o := range s.ids {
+		if o != id {
+			s.heal(o)
+			s.restart(o)
+		}
+	}
+	time.Sleep(20 * time.Second)
+	s.bury()
+	s.wg.Wait()
+	leader := ""
+	for _, o := range s.ids {
+		if o != id && s.down[o] {
+			return false
+		}
+		if o != id && s.c.Node(o).View().Leading {
+			leader = o
+		}
+	}
+	if leader == "" {
+		return false
+	}
+	s.c.Agree(time.Minute)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all[id].View().State.Token().Epoch == s.live[leader].View().State.Token().Epoch
+}
+
+// replaced starts a node on another disk, and waits until it is a voter like any other.
+func (s *schedule) replaced(id string) {
+	s.heal(id)
+	s.start(id)
+	s.c.Voters(len(s.ids), 3*time.Minute)
+	s.c.Agree(time.Minute)
+}

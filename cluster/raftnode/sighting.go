@@ -1,0 +1,134 @@
+package raftnode
+
+import (
+	"fmt"
+	"time"
+)
+
+// sighting is what a node knows of another one's data folder: enough to notice an older copy of it, and two copies at once.
+type sighting struct {
+	Incarnation string
+	Start       uint64 // the highest
+	Process     string // of that start
+}
+
+// older says why the greeting comes from a copy of a data folder that has been put back; empty: it does not. held is the highest log
+// index that this node has known the folder to hold.
+func (s sighting) older(g greeting, held uint64) string {
+	if s.Incarnation == "" || g.Incarnation != s.Incarnation || g.Empty {
+		return ""
+	}
+	switch {
+	case g.Start < s.Start:
+		return fmt.Sprintf("it is at its start number %d, and was at %d before", g.Start, s.Start)
+	case g.Start == s.Start && g.Process != s.Process:
+		return fmt.Sprintf("its start number %d was another process's before", g.Start)
+	case g.LastIndex < held:
+		return fmt.Sprintf("its log ends at entry %d, and it has had %d", g.LastIndex, held)
+	}
+	return ""
+}
+
+// rivalFor is how long the alarm about two nodes of one name stands after the last sign of the second one.
+const rivalFor = time.Minute
+
+// sight keeps what a member says of its data folder, and says why it is an older copy, if it is one. Only what this node was
+// answered counts.
+func (n *Node) sight(p *peer, g greeting) (older string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := n.identity.Seen[p.NodeID]
+	if older = s.older(g, p.heldBy(g)); older != "" {
+		return older
+	}
+	now := sighting{g.Incarnation, g.Start, g.Process}
+	if g.Incarnation == "" || s == now {
+		return ""
+	}
+	id := n.identity.clone()
+	if id.Seen == nil {
+		id.Seen = map[string]sighting{}
+	}
+	id.Seen[p.NodeID] = now
+	if err := n.saveLocked(id); err != nil { // the disk tells others of its trouble; this is kept at the next change
+		n.log.Debug("what is known of a member was not kept", "member", p.NodeID, "error", err)
+	}
+	return ""
+}
+
+// doubtful says why a greeting must not be taken for the member's: it is an older copy, or a second process of that name.
+func (n *Node) doubtful(g greeting) string {
+	p := n.peers[g.NodeID]
+	if p == nil {
+		return ""
+	}
+	n.mu.Lock()
+	s := n.identity.Seen[g.NodeID]
+	n.mu.Unlock()
+	if older := s.older(g, p.heldBy(g)); older != "" {
+		return "its data folder is an older copy that was put back: " + older
+	}
+	return n.rival(g)
+}
+
+// rival says that another process of the greeting's name is in contact at this moment; empty: none is.
+func (n *Node) rival(g greeting) string {
+	p := n.peers[g.NodeID]
+	if p == nil {
+		return ""
+	}
+	k := p.now()
+	if k.fresh() && k.fault == "" && k.Process != "" && g.Process != k.Process {
+		p.noteRival(g)
+		return "another process called " + g.NodeID + " is in contact: was the machine or its data folder cloned?"
+	}
+	return ""
+}
+
+// heldBy is the highest log index that the folder of the greeting is known to have held; 0 for another folder.
+func (p *peer) heldBy(g greeting) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if g.Incarnation != p.last.Incarnation {
+		return 0
+	}
+	return p.held
+}
+
+// noteOlder records an answer from an older copy of the member's folder: it is out of contact until it was replaced.
+func (p *peer) noteOlder(g greeting, why string) {
+	p.mu.Lock()
+	p.oldCopy, p.oldAt = g, time.Now()
+	p.mu.Unlock()
+	p.fail(fmt.Errorf("its data folder is an older copy that was put back: %s", why))
+}
+
+// older is the newest answer of an older copy, while it goes on answering.
+func (p *peer) older() (greeting, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.oldCopy, !p.oldAt.IsZero() && time.Since(p.oldAt) < freshFor
+}
+
+func (p *peer) replaced() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.oldAt = time.Time{}
+}
+
+func (p *peer) noteRival(g greeting) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	if g.Process != p.rival.Process || now.Sub(p.rivalAt) > rivalFor {
+		p.rivalSince = now
+	}
+	p.rival, p.rivalAt = g, now
+}
+
+// twin reports whether two processes of this name are about: one goes on answering while the other one calls.
+func (p *peer) twin() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !p.rivalAt.IsZero() && time.Since(p.rivalAt) < rivalFor && p.rival.Process != p.last.Process && p.seen.After(p.rivalSince.Add(statusTimeout))
+}
