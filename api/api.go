@@ -52,7 +52,7 @@ const (
 func New(cfg Config, deps Deps) http.Handler {
 	s := &server{
 		deps: deps, page: newPage(cfg.Location), readers: newToken(cfg.ReadToken), operators: newToken(cfg.OperatorToken),
-		audit: audit{log: deps.Log}, addresses: cfg.Addresses,
+		audit: audit{log: deps.Log}, addresses: cfg.Addresses, codes: newCodes(),
 	}
 	if s.addresses == nil {
 		s.addresses = net.InterfaceAddrs
@@ -78,10 +78,18 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	get("/api/v1/config/versions", s.reading(http.HandlerFunc(s.configVersions)))
 	get("/api/v1/parked", s.reading(http.HandlerFunc(s.parked)))
 	get(parkedPath, s.reading(http.HandlerFunc(s.parkedEntry)))
+	get("/api/v1/members", s.reading(http.HandlerFunc(s.members)))
+	get("/api/v1/maintenance", s.reading(http.HandlerFunc(s.maintenance)))
 	get("/", s.reading(http.HandlerFunc(s.statusPage)))
-	r.Handle("/api/v1/config", s.writing(s.applyConfig)).Methods(http.MethodPut)
-	r.Handle(parkedPath, s.writing(s.removeParked)).Methods(http.MethodDelete)
-	r.Handle("/api/v1/reconcile/confirm", s.writing(s.confirmVanished)).Methods(http.MethodPost)
+	get("/maintenance", s.reading(http.HandlerFunc(s.maintenancePage)))
+	r.Handle("/api/v1/config", s.writing(writeDeadline, s.applyConfig)).Methods(http.MethodPut)
+	r.Handle(parkedPath, s.writing(writeDeadline, s.removeParked)).Methods(http.MethodDelete)
+	r.Handle("/api/v1/reconcile/confirm", s.writing(writeDeadline, s.confirmVanished)).Methods(http.MethodPost)
+	r.Handle("/api/v1/maintenance", s.writing(writeDeadline, ordered(s.maintain))).Methods(http.MethodPost)
+	r.Handle("/api/v1/transfer", s.writing(writeDeadline, ordered(s.transferTo))).Methods(http.MethodPost)
+	r.Handle("/api/v1/takeover", s.writing(takeoverDeadline, ordered(s.takeOver))).Methods(http.MethodPost)
+	r.Handle("/api/v1/members/{id}", s.writing(writeDeadline, s.removeMember)).Methods(http.MethodDelete)
+	r.Handle("/maintenance", http.HandlerFunc(s.maintenanceForm)).Methods(http.MethodPost)
 	return r
 }
 
@@ -122,6 +130,7 @@ type server struct {
 	readers   token
 	operators token
 	audit     audit
+	codes     *codes
 	addresses func() ([]net.Addr, error)
 }
 
@@ -170,6 +179,9 @@ func filled(s v1.Status) v1.Status {
 	fill(&s.Parked.Newest)
 	fill(&s.Maintenance)
 	fill(&s.Changes)
+	fill(&s.Takeover.Warnings)
+	fill(&s.Notes)
+	fill(&s.Archives)
 	fill(&s.Warnings)
 	return s
 }

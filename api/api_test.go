@@ -27,6 +27,7 @@ type node struct {
 	addresses func() ([]net.Addr, error)
 	settings  fakeSettings
 	parked    fakeParked
+	office    fakeOffice
 	log       bytes.Buffer
 }
 
@@ -38,7 +39,7 @@ func (n *node) handler(token string) http.Handler {
 	return New(Config{ReadToken: token, OperatorToken: n.operators, Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
 		Status: func() v1.Status { return n.status }, Ready: func() []string { return n.ready },
 		Leader: func() bool { return n.leads }, Gatherer: reg,
-		Settings: &n.settings, Parked: &n.parked, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
+		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
 		Vanished: func() (int, error) {
 			if !n.leads {
 				return 0, fmt.Errorf("%w; primary leads", ErrElsewhere)
@@ -112,7 +113,7 @@ func TestRefusalsHaveErrorAndHint(t *testing.T) {
 		method, path string
 		code         int
 	}{
-		{"GET", "/api/v1/nonsense", 404}, {"GET", "/api/", 404}, {"GET", "/favicon.ico", 404}, {"POST", "/api/v1/maintenance", 404},
+		{"GET", "/api/v1/nonsense", 404}, {"GET", "/api/", 404}, {"GET", "/favicon.ico", 404}, {"GET", "/api/v1/transfer", 405}, {"PUT", "/maintenance", 405}, {"GET", "/api/v1/members/witness", 405},
 		{"POST", "/api/v1/status", 405}, {"POST", "/api/v1/config", 405}, {"PUT", "/api/v1/parked", 405}, {"GET", "/api/v1/parked/k", 404}, {"DELETE", "/", 405}, {"GET", "/api/v1/status", 401}, {"GET", "/", 401}, {"GET", "/metrics", 401},
 	} {
 		w := ask(h, c.method, c.path)
@@ -142,7 +143,7 @@ func TestReadTokenGuardsReadingButNotProbes(t *testing.T) {
 		{"any case of the scheme", "bearer s3cret", 200}, {"another scheme", "Digest s3cret", 401},
 		{"a browser's", "Basic YW55Ym9keTpzM2NyZXQ=", 200}, {"a browser's wrong one", "Basic YW55Ym9keTpub3Bl", 401},
 	} {
-		for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/config", "/api/v1/config/versions", "/api/v1/parked", "/api/v1/parked/alerts/default/k"} {
+		for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/config", "/api/v1/config/versions", "/api/v1/parked", "/api/v1/parked/alerts/default/k", "/api/v1/members", "/api/v1/maintenance", "/maintenance"} {
 			w := ask(h, "GET", path, func(r *http.Request) { r.Header.Set("Authorization", c.header) })
 			if w.Code != c.want {
 				t.Errorf("%s token, %s: got %d, want %d", c.name, path, w.Code, c.want)

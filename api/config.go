@@ -1,8 +1,8 @@
 package api
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -37,6 +37,8 @@ type Change struct {
 type Applied struct {
 	Version uint64   // in use now
 	Changed []string // the keys; none if the text was in use already
+	// Unchecked are the members that could not be asked whether the text is usable there.
+	Unchecked []string
 }
 
 func (s *server) config(w http.ResponseWriter, r *http.Request) {
@@ -71,11 +73,7 @@ func (s *server) applyConfig(r *http.Request, by string) (done, error) {
 	}
 	text, err := io.ReadAll(r.Body)
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return done{}, errTooLarge
-		}
-		return done{}, fmt.Errorf("%w: its body ends too early: %w", errRequest, err)
+		return done{}, cmp.Or(tooLarge(err), fmt.Errorf("%w: its body ends too early: %w", errRequest, err))
 	}
 	applied, err := s.deps.Settings.Apply(r.Context(), Change{Text: text, Expect: expect, From: from, Author: by + ", from " + r.RemoteAddr})
 	if err != nil {
@@ -85,7 +83,12 @@ func (s *server) applyConfig(r *http.Request, by string) (done, error) {
 	if len(applied.Changed) > 0 {
 		what = fmt.Sprintf("settings: version %d in place of %d, changed: %s", applied.Version, expect, strings.Join(applied.Changed, ", "))
 	}
-	return done{body: v1.SettingsApplied{Version: applied.Version}, what: what, etag: etag(applied.Version)}, nil
+	if len(applied.Unchecked) > 0 {
+		what += "; not checked by " + strings.Join(applied.Unchecked, ", ")
+	}
+	answer := v1.SettingsApplied{Version: applied.Version, Unchecked: applied.Unchecked}
+	fill(&answer.Unchecked)
+	return done{body: answer, what: what, etag: etag(applied.Version)}, nil
 }
 
 func etag(version uint64) string { return `"` + strconv.FormatUint(version, 10) + `"` }

@@ -5,20 +5,21 @@
 //	go srv.Serve(listener)
 //
 //	GET /                the status page
+//	GET /maintenance     a page with who leads, what would happen, and a form; POST is that form
 //	GET /healthz         200 while the process serves at all
 //	GET /readyz          200 when this node can take a close request, else 503 and a reason a line
 //	GET /leader          200 on the node that polls, else 503: for a load balancer in front of the nodes
 //	GET /metrics         Prometheus
 //	GET /api/v1/...      what the page shows as JSON, the settings, the parked entries (openapi.yaml)
-//	PUT, DELETE          what an operator may change
+//	PUT, POST, DELETE    what an operator may change: settings, parked entries, who leads
 //
 // It knows nothing of what it shows: status crosses as one function that returns api/v1's types, so that
 // a page never needs a lock of the poller's, and a slow browser never holds one. What an operator may change
-// crosses as the small interfaces Settings and Parked.
+// crosses as the small interfaces Settings, Parked and Office.
 //
-// The page works without JavaScript and asks for nothing outside, because the machines it is read on have
+// The pages work without JavaScript and ask for nothing outside, because the machines it is read on have
 // no way out, and because names in alerts come from strangers: with a content security policy that allows
-// no script at all, a hostile one stays text. It is refreshed by the browser.
+// no script at all, a hostile one stays text. The status page is refreshed by the browser.
 //
 // Reading is open unless a read token is configured, as it was with the original's page. The three probes
 // stay open even then, since a load balancer cannot log on; without the token they give no reasons.
@@ -28,4 +29,7 @@
 // dangerous, since any page it shows can send requests to localhost: so a foreign Origin is refused, and so is a name
 // that somebody else's name server has pointed at this machine. The token is never taken from Basic, which browsers
 // send by themselves. Every change, and every refused one, stands in the log.
+//
+// The maintenance page's form is under the same rules. It carries the token in a field of its own, and a one-time code bound to
+// the machine that was shown the page, since old browsers, which servers still have, send no Origin with a form.
 package api

@@ -36,8 +36,8 @@ func healthy() v1.Status {
 		},
 		Config: v1.ConfigState{Version: 3},
 		Changes: []v1.Change{
-			{At: before(26 * time.Hour), Node: "primary", Term: 7, Epoch: 1, Reason: "the Primary took over again after maintenance"},
-			{At: before(27 * time.Hour), Node: "secondary", Term: 6, Epoch: 1, Reason: "handed over by primary: maintenance"},
+			{At: before(26 * time.Hour), Node: "primary", Term: 7, Epoch: 1, Cause: "failback", Reason: "the Primary took over again after maintenance"},
+			{At: before(27 * time.Hour), Node: "secondary", Term: 6, Epoch: 1, Cause: "maintenance", Reason: "asked for by alice"},
 		},
 	}
 }
@@ -59,7 +59,12 @@ func broken() v1.Status {
 	s.LAMs = append(s.LAMs, v1.LAM{Name: "moog2", URL: "https://moog2.contoso.com:48003/", Destination: "default", State: "failing", LastError: "connection refused"})
 	s.Members[1].Voter, s.Members[1].LastContact = false, before(5*time.Hour)
 	s.Outbox = v1.Outbox{Pending: 3, Oldest: before(8 * time.Minute)}
+	s.Members[1].Fault = "secondary does not answer: connect: no route to host"
+	s.Members[2].Behind = 1204
+	s.Members[1].Maintenance, s.Members[1].Sticky = true, true
 	s.Maintenance = []string{"secondary"}
+	s.Notes = []v1.Note{{At: before(6 * time.Hour), Node: "secondary", Text: "3 close requests that it had accepted alone were taken over"}}
+	s.Archives = []v1.Archive{{Name: "archive-2-secondary", At: before(6 * time.Hour), Epoch: 2}}
 	s.Config.DiffersFromFile = true
 	s.Warnings = []string{"SCOM server scom1.contoso.com: InsecureSkipVerify is set: anybody on the way can read the password", "cluster: a pair without a witness stands still when the active machine dies"}
 	s.Parked = v1.Parked{Count: 25, Newest: []v1.ParkedEntry{
@@ -83,6 +88,16 @@ func standby() v1.Status {
 	return s
 }
 
+// lonely is what the survivor of a strict pair shows, whose leader is lost.
+func lonely() v1.Status {
+	s := standby()
+	s.Leader, s.Members = "", s.Members[:2]
+	s.Verdict = v1.Verdict{Level: v1.Stopped, Text: "NOT DELIVERING since 03:03:25: primary is lost.", Do: "start primary, or take over on this node's maintenance page", Since: before(40 * time.Second)}
+	s.Members[0].Leader, s.Members[0].LastContact, s.Members[0].Fault = false, before(40*time.Second), "primary does not answer: i/o timeout"
+	s.Takeover = v1.Takeover{Possible: true, LastHeard: before(40 * time.Second), Warnings: []string{"primary had committed 3 entries that this node does not have"}, At: now.Add(8 * time.Second)}
+	return s
+}
+
 // hostile has strangers' text wherever strangers' text can come from.
 func hostile() v1.Status {
 	const evil = `</style></title><script>alert(1)</script><img src=x onerror=alert(2)>"'` + "`${7*7}{{.Node}}\x00\u202e"
@@ -96,6 +111,9 @@ func hostile() v1.Status {
 	s.Parked.Newest[0].Answer, s.Parked.Newest[0].Reason = evil, evil
 	s.Warnings = []string{evil}
 	s.Maintenance = []string{evil}
+	s.Members[1].Fault, s.Notes[0].Node, s.Notes[0].Text, s.Archives[0].Name = evil, evil, evil, evil
+	s.Takeover.Refusal, s.Takeover.Warnings = evil, []string{evil}
+	s.Changes[0].Cause = evil
 	s.Changes[0].Reason = evil
 	return s
 }

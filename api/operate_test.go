@@ -268,7 +268,7 @@ func TestApplyingSettings(t *testing.T) {
 	n := &node{}
 	h := n.handler("")
 	w := put(h, `{"Filter": "x"}`, func(r *http.Request) { r.URL.RawQuery = "from=1" })
-	if w.Code != 200 || w.Body.String() != "{\"version\":3}\n" || w.Header().Get("ETag") != `"3"` {
+	if w.Code != 200 || w.Body.String() != "{\"version\":3,\"unchecked\":[]}\n" || w.Header().Get("ETag") != `"3"` {
 		t.Errorf("got %d %s, ETag %s", w.Code, w.Body, w.Header().Get("ETag"))
 	}
 	if c := n.settings.got; string(c.Text) != `{"Filter": "x"}` || c.Expect != 2 || c.From != 1 || c.Author != "somebody on this machine, from 127.0.0.1:50000" {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
@@ -14,8 +15,13 @@ import (
 	"github.com/hashicorp/go-hclog"
 )
 
-// writeDeadline bounds one write: an election and a commit take a few seconds.
-const writeDeadline = 10 * time.Second
+// Deadlines of a write.
+const (
+	// An election and a commit take a few seconds, and so does a handover.
+	writeDeadline = 10 * time.Second
+	// A takeover may have to wait for a share that answers slowly before its election.
+	takeoverDeadline = 20 * time.Second
+)
 
 // done is what a write answers.
 type done struct {
@@ -25,23 +31,20 @@ type done struct {
 }
 
 // writing lets those pass who may write, and audits both what was done and what was refused: by whom, from where, what.
-func (s *server) writing(h func(r *http.Request, by string) (done, error)) http.Handler {
+func (s *server) writing(limit time.Duration, h func(r *http.Request, by string) (done, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		by, err := s.operator(r)
+		given, ok := bearer(r)
+		by, err := s.operator(r, given, ok)
 		if err != nil {
 			s.audit.refused(r, err)
 			refuse(w, err)
 			return
 		}
-		ctx, cancel := context.WithTimeout(r.Context(), writeDeadline)
-		defer cancel()
-		d, err := h(r.WithContext(ctx), by)
+		d, err := s.carryOut(r, by, limit, h)
 		if err != nil {
-			s.audit.log.Warn("operator write failed", "who", by, "from", r.RemoteAddr, "what", r.Method+" "+clip(r.URL.RequestURI(), 200), "error", err)
 			refuse(w, err)
 			return
 		}
-		s.audit.log.Info("operator write", "who", by, "from", r.RemoteAddr, "what", d.what)
 		if d.etag != "" {
 			w.Header().Set("ETag", d.etag)
 		}
@@ -51,6 +54,20 @@ func (s *server) writing(h func(r *http.Request, by string) (done, error)) http.
 		}
 		answerJSON(w, http.StatusOK, d.body)
 	})
+}
+
+// carryOut does one write within its deadline, and audits it.
+func (s *server) carryOut(r *http.Request, by string, limit time.Duration, h func(r *http.Request, by string) (done, error)) (done, error) {
+	ctx, cancel := context.WithTimeout(r.Context(), limit)
+	defer cancel()
+	d, err := h(r.WithContext(ctx), by)
+	if err != nil {
+		what := cmp.Or(d.what, r.Method+" "+clip(r.URL.RequestURI(), 200))
+		s.audit.log.Warn("operator write failed", "who", by, "from", r.RemoteAddr, "what", what, "error", err)
+		return done{}, err
+	}
+	s.audit.log.Info("operator write", "who", by, "from", r.RemoteAddr, "what", d.what)
+	return d, nil
 }
 
 // audit writes the log of writes.
@@ -77,17 +94,16 @@ func (a *audit) refused(r *http.Request, err error) {
 	}
 }
 
-// operator says who the writer is, or why this is nobody who may write.
+// operator says who the writer is, or why this is nobody who may write; given is the token that came with the request.
 //
 // The operator token decides where there is one. Without one, whoever sits at the machine may write. Three things could
 // make a stranger look as if he did: a proxy on this machine, which says so in a header; a page that a browser on this
 // machine has open, which carries its origin; and a name of a stranger's that resolves to this machine, which shows in Host.
-func (s *server) operator(r *http.Request) (string, error) {
+func (s *server) operator(r *http.Request, given string, ok bool) (string, error) {
 	if foreignPage(r) {
 		return "", errForeignPage
 	}
 	if s.operators.set {
-		given, ok := bearer(r)
 		if !ok {
 			return "", errNoToken
 		}
@@ -96,17 +112,25 @@ func (s *server) operator(r *http.Request) (string, error) {
 		}
 		return named(r, "operator token"), nil
 	}
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || !peer.Addr().Unmap().IsLoopback() {
-		return "", errNotLocal
-	}
-	if forwarded(r) {
-		return "", errForwarded
-	}
-	if !s.ownName(r.Host) {
-		return "", errForeignHost
+	if err := s.atTheMachine(r); err != nil {
+		return "", err
 	}
 	return named(r, "somebody on this machine"), nil
+}
+
+// atTheMachine says why a request does not come from somebody who sits at this machine.
+func (s *server) atTheMachine(r *http.Request) error {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !peer.Addr().Unmap().IsLoopback() {
+		return errNotLocal
+	}
+	if forwarded(r) {
+		return errForwarded
+	}
+	if !s.ownName(r.Host) {
+		return errForeignHost
+	}
+	return nil
 }
 
 // OperatorHeader may carry the name of the person behind a token that several share. It is shown in the audit and in the

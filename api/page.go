@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	_ "embed" // the page's two files
 	"encoding/base64"
@@ -26,7 +27,7 @@ var (
 // they hash.
 var style = strings.ReplaceAll(pageCSS, "\r\n", "\n")
 
-// policy allows the page's own style, its icon, and nothing else; no script, no form, no frame.
+// policy allows the pages' own style, their icon, and nothing else; no script, no form, no frame.
 var policy = "default-src 'none'; style-src 'sha256-" + styleHash() + "'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 func styleHash() string {
@@ -34,10 +35,11 @@ func styleHash() string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// page is the status page: the same status as the JSON, in words.
+// page is what a browser is shown: the same status as the JSON, in words.
 type page struct {
-	template *template.Template
-	zone     *time.Location
+	status      *template.Template
+	maintenance *template.Template
+	zone        *time.Location
 }
 
 func newPage(zone *time.Location) *page {
@@ -45,9 +47,11 @@ func newPage(zone *time.Location) *page {
 		zone = time.Local
 	}
 	p := &page{zone: zone}
-	p.template = template.Must(template.New("page").Funcs(template.FuncMap{
-		"number": number, "clock": p.clock, "ago": ago, "word": word, "icon": icon, "lag": lag, "ms": milliseconds, "brief": brief,
-	}).Parse(pageHTML))
+	words := template.FuncMap{
+		"number": number, "clock": p.clock, "ago": ago, "word": word, "icon": icon, "lag": lag, "ms": milliseconds, "brief": brief, "cause": causeWord,
+	}
+	p.status = template.Must(template.New("status").Funcs(words).Parse(pageHTML))
+	p.maintenance = template.Must(template.New("maintenance").Funcs(words).Parse(maintenanceHTML))
 	return p
 }
 
@@ -71,7 +75,7 @@ type summary struct {
 
 func (s *server) statusPage(w http.ResponseWriter, r *http.Request) {
 	var out bytes.Buffer // a page is sent whole, or an error instead of it
-	if err := s.page.template.Execute(&out, newView(s.deps.Status(), r.URL.Query().Get("refresh") != "off")); err != nil {
+	if err := s.page.status.Execute(&out, newView(s.deps.Status(), r.URL.Query().Get("refresh") != "off")); err != nil {
 		fail(w, "the page cannot be shown: "+err.Error(), "read /api/v1/status instead, and report this as a bug")
 		return
 	}
@@ -228,6 +232,15 @@ func word(state string) string {
 		return "Failing"
 	}
 	return "Not tried"
+}
+
+// causeWord is why leadership changed, in a word for the page; the reason beside it says it in full.
+func causeWord(cause string) string {
+	words := map[string]string{
+		"formed": "first leader", "elected": "elected again", "lost": "leader lost", "takeover": "takeover", "alone": "went on alone", "transfer": "transfer",
+		"maintenance": "maintenance", "stop": "planned stop", "failback": "fail-back", "work": "lack of work", "witness": "witness handed on",
+	}
+	return cmp.Or(words[cause], cause)
 }
 
 // icons show the level in the browser's tab. They are constants, so that they may stand in the page.

@@ -26,7 +26,7 @@ func show(t testing.TB, s v1.Status) []byte {
 
 func TestPageGoldens(t *testing.T) {
 	for name, s := range map[string]v1.Status{
-		"healthy": healthy(), "broken": broken(), "standby": standby(), "hostile": hostile(), "empty": {Time: now, Node: "primary", Verdict: v1.Verdict{Level: v1.Stopped, Text: "Starting."}},
+		"healthy": healthy(), "broken": broken(), "standby": standby(), "hostile": hostile(), "lonely": lonely(), "empty": {Time: now, Node: "primary", Verdict: v1.Verdict{Level: v1.Stopped, Text: "Starting."}},
 	} {
 		got := show(t, s)
 		file := filepath.Join("testdata", "page-"+name+".html")
@@ -53,7 +53,8 @@ func TestPageShowsWhatTheOriginalShowedAndMore(t *testing.T) {
 		`<strong class="level">stopped</strong> <span>NOT DELIVERING since`, "What to do:", "start the LAM",
 		"the Primary took over again after maintenance", "11 min ago", "2026-01-02 03:03:33 UTC (04:03:33 CET)",
 		"custom_info is no object", "HTTP 502 Bad Gateway", "connect: no route to host", "anybody on the way can read the password",
-		"version 3", "other than this node's file", "secondary", "The newest 2 of 25.", `content="5"`,
+		"Out of contact:</b> secondary does not answer", "1,204", "in maintenance, sticky", "<b>fail-back</b>: the Primary took over", "3 close requests that it had accepted alone",
+		"archive-2-secondary", `<a href="/maintenance">`, "version 3", "other than this node's file", "secondary", "The newest 2 of 25.", `content="5"`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
@@ -84,6 +85,18 @@ func TestServersInAWord(t *testing.T) {
 		if got := summarise(c.s, c.list); got != c.want {
 			t.Errorf("%v: got %v, want %v", c.list, got, c.want)
 		}
+	}
+}
+
+func TestPageOffersTheTakeoverWhereItIsPossible(t *testing.T) {
+	page := string(show(t, lonely()))
+	for _, want := range []string{"secondary takes over by itself at 2026-01-02 03:04:13 UTC (04:04:13 CET), in 8 s", "2026-01-02 03:03:25 UTC (04:03:25 CET), 40 s ago", "3 entries that this node does not have", `<a href="/maintenance">Take over on this node`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if page := string(show(t, healthy())); strings.Contains(page, "Take over on this node") || strings.Contains(page, "put aside") || strings.Contains(page, "did alone") {
+		t.Error("a healthy node's page speaks of takeovers, notes or archives that are not there")
 	}
 }
 

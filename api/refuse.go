@@ -8,7 +8,7 @@ import (
 	v1 "scomconnector/api/v1"
 )
 
-// Errors of Settings and Parked, to be wrapped with what is the matter. Any other error is answered 500.
+// Errors of Settings, Parked and Office (office.go has more), to be wrapped with what is the matter. Any other error is answered 500.
 var (
 	// ErrNotFound: there is no such version or entry.
 	ErrNotFound = errors.New("not found")
@@ -38,6 +38,7 @@ var (
 	errTooLarge    = errors.New("the request body is too large")
 	errNoMatch     = errors.New("If-Match is missing")
 	errRequest     = errors.New("the request makes no sense")
+	errMediaType   = errors.New("the body is not of a type that this address takes")
 )
 
 // refusals is the one table that maps errors to statuses, with what to do about each.
@@ -58,7 +59,14 @@ var refusals = []struct {
 	{errTooLarge, http.StatusRequestEntityTooLarge, "send at most 64 KiB; the settings may have 60 KiB"},
 	{errNoMatch, http.StatusPreconditionRequired, `read /api/v1/config, change its text, and send its version: If-Match: "N"`},
 	{errRequest, http.StatusBadRequest, "mend what the message names"},
-	{ErrNotFound, http.StatusNotFound, "list what there is: /api/v1/config/versions, /api/v1/parked"},
+	{errMediaType, http.StatusUnsupportedMediaType, "send Content-Type: application/json; a form of a page is sent as it is"},
+	{errOldForm, http.StatusForbidden, "nothing was changed; send the form below, which is new, to the node that shows it"},
+	{errSentForm, http.StatusConflict, "look below at what is so now; to change it, send the form below, which is new"},
+	{errManyForms, http.StatusServiceUnavailable, "use the command line, or wait ten minutes"},
+	{ErrUnfit, http.StatusConflict, "mend what the message names; /maintenance shows what each node can do"},
+	{ErrLeaderAlive, http.StatusConflict, "there is nothing to take over: to have another node lead use transfer, or maintenance"},
+	{ErrWarned, http.StatusConflict, "read the reasons; who accepts them uses --force, or \"force\": true"},
+	{ErrNotFound, http.StatusNotFound, "list what there is: /api/v1/config/versions, /api/v1/parked, /api/v1/members"},
 	{ErrStale, http.StatusPreconditionFailed, "read /api/v1/config again, make the change there, and send its version"},
 	{ErrInvalid, http.StatusUnprocessableEntity, "mend what the lines name and send the text again; nothing was changed"},
 	{ErrNoLeader, http.StatusServiceUnavailable, "nothing was changed; see /api/v1/status for what the cluster waits for, then try again"},
@@ -70,26 +78,40 @@ var refusals = []struct {
 // retryAfter is when a refused client of a cluster without a leader should come again: an election takes a few seconds.
 const retryAfter = "5"
 
-// refuse answers with the error's status, its text and what to do.
-func refuse(w http.ResponseWriter, err error) {
-	code, hint := http.StatusInternalServerError, "look at this node's log, and report this as a bug"
+// judged is the status of an error, and what to do about it.
+func judged(err error) (code int, hint string) {
+	code, hint = http.StatusInternalServerError, "look at this node's log, and report this as a bug"
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
 			code, hint = r.code, r.hint
 			break
 		}
 	}
+	if u, ok := errors.AsType[*Unfit](err); ok && u.Hint != "" {
+		hint = u.Hint
+	}
+	return code, hint
+}
+
+// refuse answers with the error's status, its text and what to do.
+func refuse(w http.ResponseWriter, err error) {
+	code, hint := judged(err)
+	challenge(w, code, err)
+	answerJSON(w, code, v1.Error{Error: err.Error(), Hint: hint})
+}
+
+// challenge says in the head when to come again, or with what.
+func challenge(w http.ResponseWriter, code int, err error) {
 	switch code {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
 	case http.StatusUnauthorized:
-		challenge := `Bearer realm="scomconnector"`
+		scheme := `Bearer realm="scomconnector"`
 		if errors.Is(err, errReadToken) { // browsers know this one only
-			challenge = `Basic realm="scomconnector", charset="UTF-8"`
+			scheme = `Basic realm="scomconnector", charset="UTF-8"`
 		}
-		w.Header().Set("WWW-Authenticate", challenge)
+		w.Header().Set("WWW-Authenticate", scheme)
 	}
-	answerJSON(w, code, v1.Error{Error: err.Error(), Hint: hint})
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) { refuse(w, errNoRoute) }

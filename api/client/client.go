@@ -3,6 +3,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,8 @@ const (
 	callDeadline = 10 * time.Second
 	// A write waits for the cluster, ten seconds if it has no leader.
 	writeDeadline = 20 * time.Second
+	// A takeover may take the node 20 seconds.
+	takeoverDeadline = 30 * time.Second
 	// A parked payload has up to 16 MiB, and twice that as text in JSON; all else is far smaller.
 	maxAnswerBytes = 64 << 20
 )
@@ -77,6 +80,7 @@ type call struct {
 	ifMatch      string
 	body         []byte
 	into         any
+	deadline     time.Duration // 0: as for any other of its method
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
@@ -89,6 +93,7 @@ func (c *Client) do(ctx context.Context, k call) error {
 	if k.method != http.MethodGet {
 		deadline = writeDeadline
 	}
+	deadline = cmp.Or(k.deadline, deadline)
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
 	req, err := c.request(ctx, k)
@@ -134,6 +139,9 @@ func (c *Client) request(ctx context.Context, k call) (*http.Request, error) {
 		return nil, &Error{Message: fmt.Sprintf("%q is not the address of a node", c.base), Hint: "write it as http://HOST:8085", Err: err}
 	}
 	req.Header.Set("Accept", "application/json")
+	if len(k.body) > 0 {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if k.ifMatch != "" {
 		req.Header.Set("If-Match", k.ifMatch)
 	}

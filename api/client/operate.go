@@ -29,16 +29,16 @@ func (c *Client) SettingsVersions(ctx context.Context) ([]v1.SettingsVersion, er
 	return s.Versions, err
 }
 
-// ApplySettings puts the text into use in place of the version that was changed, and returns the version in use then. Where
-// the text was taken from an older version, from names it, so that its hidden secrets are kept; else it is 0.
-func (c *Client) ApplySettings(ctx context.Context, text []byte, changed, from uint64) (uint64, error) {
+// ApplySettings puts the text into use in place of the version that was changed, and returns the version in use then, and which
+// members could not check it. Where the text was taken from an older version, from names it, so that its hidden secrets are kept; else it is 0.
+func (c *Client) ApplySettings(ctx context.Context, text []byte, changed, from uint64) (v1.SettingsApplied, error) {
 	path := "/api/v1/config"
 	if from > 0 {
 		path += fmt.Sprintf("?from=%d", from)
 	}
 	var s v1.SettingsApplied
 	err := c.do(ctx, call{method: http.MethodPut, path: path, ifMatch: fmt.Sprintf("%q", fmt.Sprint(changed)), body: text, into: &s})
-	return s.Version, err
+	return s, err
 }
 
 // Parked lists what was refused for good, newest first.

@@ -26,6 +26,8 @@ type SettingsVersions struct {
 // SettingsApplied answers PUT /api/v1/config.
 type SettingsApplied struct {
 	Version uint64 `json:"version"` // in use now; the same as before if the text was
+	// Unchecked are the members that were out of contact, so that nobody knows whether they can use it.
+	Unchecked []string `json:"unchecked"`
 }
 
 // ParkedList is all that is parked.

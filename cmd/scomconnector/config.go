@@ -26,7 +26,7 @@ shown: where a text says plain:(hidden), applying it keeps the one that is set.
   config diff FILE
       what FILE would change, key by key, and what follows from it
   config apply FILE
-      shows the same, asks, and puts FILE into use on all nodes. The node that is asked checks the text and
+      shows the same, asks, and puts FILE into use on all nodes. Every node in contact checks the text and
       looks for the secrets and certificates it names; what is wrong is listed and nothing is changed
   config rollback [N]
       puts version N into use again; without N the one before the version in use
@@ -290,7 +290,7 @@ func (p *plan) apply(t terminal, n *node) error {
 		fmt.Fprintf(t.out, "Nothing was changed: version %d is in use.\n", p.current.Version)
 		return errReported
 	}
-	version, err := p.client.ApplySettings(context.Background(), p.text, p.current.Version, p.from)
+	applied, err := p.client.ApplySettings(context.Background(), p.text, p.current.Version, p.from)
 	if err != nil {
 		var h hinted
 		if errors.As(advised(err), &h) {
@@ -300,11 +300,14 @@ func (p *plan) apply(t terminal, n *node) error {
 	}
 	switch {
 	case n.json:
-		return printJSON(t, v1.SettingsApplied{Version: version})
-	case version == p.current.Version:
-		fmt.Fprintf(t.out, "Version %d is in use, as before.\n", version)
+		return printJSON(t, applied)
+	case applied.Version == p.current.Version:
+		fmt.Fprintf(t.out, "Version %d is in use, as before.\n", applied.Version)
 	default:
-		fmt.Fprintf(t.out, "Version %d is in use; the leader takes it up within a second.\n", version)
+		fmt.Fprintf(t.out, "Version %d is in use; the leader takes it up within a second.\n", applied.Version)
+		if away := applied.Unchecked; len(away) > 0 {
+			fmt.Fprintf(t.out, "warning: not checked by %s, out of contact: whether it can read what this names shows once it is back\n", strings.Join(away, " and "))
+		}
 		if p.current.Version > 0 {
 			fmt.Fprintf(t.out, "To undo it: scomconnector config rollback %d\n", p.current.Version)
 		}

@@ -49,6 +49,10 @@ func commands() []command {
 		{"parked", "list|show|remove [KEY] [flags]", "what was refused for good: look at it, remove it", runParked, helpParked},
 		{"reconcile", "confirm [flags]", "say that alerts which vanished from SCOM are really gone", runReconcile, helpReconcile},
 		{"status", "[--url URL] [--json]", "what a running node says of itself and the cluster", runStatus, helpStatus},
+		{"members", "[remove ID] [flags]", "the nodes of the cluster; drop one", runMembers, helpMembers},
+		{"maintenance", "[show] | enter [NODE] | leave [NODE] [flags]", "have a node lead no more, so that it may be stopped", runMaintenance, helpMaintenance},
+		{"transfer", "[--to NODE] [--force]", "have another node lead", runTransfer, helpTransfer},
+		{"takeover", "[--force] [--yes]", "lead although the other nodes are gone", runTakeover, helpTakeover},
 		{"version", "", "print the version", runVersion, helpVersion},
 	}
 }
@@ -125,7 +129,7 @@ usage: scomconnector COMMAND [flags]
 
 `)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-9s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.short)
 	}
 	fmt.Fprint(w, `
 scomconnector COMMAND --help shows its flags and an example.

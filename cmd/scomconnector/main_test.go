@@ -37,7 +37,8 @@ const patience = 60 * time.Second
 //
 // Then follow commands, each behind "$ ", with their output: standard error's lines begin with "2> ", and an
 // exit code other than 0 stands in brackets at the end. {taken} is an address that somebody listens on, {free}
-// and {free2} are ones that nobody does; {original} is the sample of the original connector's manual.
+// and {free2} are ones that nobody does; {node}/SCENE is a node as lead_test.go makes them up; {original} is the sample of the
+// original connector's manual.
 func TestTranscripts(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -88,6 +89,7 @@ type stand struct {
 	t                  *testing.T
 	dir                string
 	taken, free, free2 string
+	node               string // URL of the scenes of lead_test.go
 }
 
 func newStand(t *testing.T) *stand {
@@ -101,7 +103,9 @@ func newStand(t *testing.T) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &stand{t: t, dir: dir, taken: busy.Addr().String(), free: freePort(t), free2: freePort(t)}
+	s := &stand{t: t, dir: dir, taken: busy.Addr().String(), free: freePort(t), free2: freePort(t)}
+	s.node = scenes(t, "http://"+s.free)
+	return s
 }
 
 // freePort is an address whose port was free a moment ago.
@@ -151,7 +155,7 @@ func (s *stand) fill(text string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return strings.NewReplacer("{taken}", s.taken, "{free}", s.free, "{free2}", s.free2, "{original}", original).Replace(text)
+	return strings.NewReplacer("{taken}", s.taken, "{free}", s.free, "{free2}", s.free2, "{node}", s.node, "{original}", original).Replace(text)
 }
 
 // run is one line of a transcript: the program, cat, or ls.
@@ -196,7 +200,7 @@ var (
 
 func (s *stand) plain(text string) string {
 	original, _ := filepath.Abs("../settings/testdata/original.json")
-	text = strings.NewReplacer(s.taken, "{taken}", s.free, "{free}", s.free2, "{free2}", original, "{original}", s.dir, "{dir}").Replace(text)
+	text = strings.NewReplacer(s.node, "{node}", s.taken, "{taken}", s.free, "{free}", s.free2, "{free2}", original, "{original}", s.dir, "{dir}").Replace(text)
 	text = until.ReplaceAllString(text, "until {date}")
 	return goOf.ReplaceAllString(text, "({go}, {platform})")
 }

@@ -89,7 +89,7 @@ func TestChangingTheSettingsOfARunningCluster(t *testing.T) {
 		{"an old one", nil, "", "show --version 1", 0, `"ConnectorName": "demo"`, `^version 1, by file of primary, `},
 		{"no such one", nil, "", "show --version 7", 1, `^$`, `^error: version 7 of the settings: not found; versions 1 to 2 are kept\nhint: `},
 		{"back", nil, "", "rollback --yes", 0, `(?s)^version 1, against version 2:\n  ~ ConnectorName: "demo2" -> "demo"\nVersion 3 is in use`, `^$`},
-		{"back to a named one", nil, "", "rollback 2 --yes --json", 0, `^{\n  "version": 4\n}\n$`, `^$`},
+		{"back to a named one", nil, "", "rollback 2 --yes --json", 0, `^{\n  "version": 4,\n  "unchecked": \[\]\n}\n$`, `^$`},
 		{"back to nothing", nil, "", "rollback 9 --yes", 1, `^$`, `^error: version 9 of the settings: not found`},
 		{"no file", nil, "", "apply", 2, `^$`, `^error: config apply needs the file with the new settings\nhint: scomconnector config --help\n$`},
 		{"two files", nil, "", "diff FILE other", 2, `^$`, `^error: unexpected argument "other"`},

@@ -89,17 +89,41 @@ func printStatus(t terminal, s *v1.Status) error {
 	for _, l := range s.LAMs {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.State, yes(l.InUse), stamp(l.LastOK), l.LastError)
 	}
-	fmt.Fprintln(w, "\nMEMBER\tROLE\tVOTER\tLAST CONTACT\tVERSION")
-	for _, m := range s.Members {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Node, m.Role, yes(m.Voter), stamp(m.LastContact), m.Version)
-	}
+	fmt.Fprintln(w)
+	printMembers(w, s.Members)
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if len(s.Maintenance) > 0 {
+		fmt.Fprintf(t.out, "\nin maintenance: %s\n", strings.Join(s.Maintenance, ", "))
+	}
+	printOutlook(t, s)
+	for _, n := range s.Notes {
+		fmt.Fprintf(t.out, "note: %s, %s: %s\n", stamp(n.At), n.Node, harmless(n.Text))
+	}
+	for _, a := range s.Archives {
+		fmt.Fprintf(t.out, "put aside: %s, %s, epoch %d\n", stamp(a.At), a.Name, a.Epoch)
 	}
 	for _, warning := range s.Warnings {
 		fmt.Fprintf(t.out, "warning: %s\n", warning)
 	}
 	return nil
+}
+
+// printOutlook tells of the takeover where that is the way on.
+func printOutlook(t terminal, s *v1.Status) {
+	if s.Leader != "" || !s.Takeover.Possible {
+		return
+	}
+	by := "scomconnector takeover"
+	if !s.Takeover.At.IsZero() {
+		by = "by itself at " + stamp(s.Takeover.At) + " if nothing changes, or " + by
+	}
+	fmt.Fprintf(t.out, "\ntakeover: %s can lead alone: %s\n", s.Node, by)
+	fmt.Fprintf(t.out, "takeover: its last word from a leader: %s\n", stamp(s.Takeover.LastHeard))
+	for _, w := range s.Takeover.Warnings {
+		fmt.Fprintf(t.out, "takeover: warning: %s\n", harmless(w))
+	}
 }
 
 func orNone(s string) string {
