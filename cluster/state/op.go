@@ -27,6 +27,8 @@ type Result struct {
 	Err error
 	// Version is the config version for SetConfig, else zero.
 	Version uint64
+	// ID is the request's, for Accept.
+	ID string
 }
 
 // TermStart begins a term. It is the only op whose token is new; it is refused unless its token is
@@ -152,4 +154,81 @@ type AdoptNote struct {
 	Epoch Epoch
 	Text  string
 	At    time.Time
+}
+
+// Request is one accepted close request: what is to be changed of one alert in SCOM.
+type Request struct {
+	// ID is random, 16 hex digits, made by the node that accepted it. Each write to SCOM carries it as [sc:ID].
+	ID    string
+	Key   string // Idempotency-Key of whoever asked; mostly empty
+	Alert alert.ID
+	// State is the resolution state that is asked for; Keep leaves it as it is (only Fields are to be changed).
+	State   uint8
+	Keep    bool
+	Comment string
+	Fields  []Field // by name, each name once
+	From    string  // who asked, from where; for people
+	Node    string  // that accepted it
+	At      time.Time
+}
+
+// Field is one field of an alert that is to be changed: TicketId, Owner, CustomField1 to CustomField10.
+type Field struct{ Name, Value string }
+
+// Accept puts a request into the outbox. A request that asks the same of the same alert as one that is not settled yet, or that
+// has the Key of one that is not settled or was settled within KeepSettled, adds nothing: Result.ID is that one's. Refused with
+// ErrOutboxFull beyond the limits, which come from the settings. Result.ID is the ID under which it is done.
+type Accept struct {
+	Request    Request
+	MaxEntries int
+	MaxBytes   int // of all requests together, as they are encoded
+}
+
+// Outcome is how a request ended.
+type Outcome uint8
+
+// The outcomes of a request.
+const (
+	Done    Outcome = iota + 1 // SCOM shows it
+	Already                    // SCOM showed it before; nothing was written
+	Refused                    // SCOM refuses for good: parked for a person
+)
+
+// Settle takes requests out of the outbox. Those that are not in it (any more) are passed over.
+type Settle struct {
+	Settled []Settlement
+	At      time.Time
+}
+
+// Settlement is how one request ended. Reason is SCOM's own words, at most 1 KiB; only for Refused.
+type Settlement struct {
+	ID      string
+	Outcome Outcome
+	Reason  string
+}
+
+// Retry puts parked requests back into the outbox, behind all others; ErrUnknown if none of them is parked.
+type Retry struct {
+	IDs        []string
+	MaxEntries int
+	MaxBytes   int
+}
+
+// Discard takes parked requests away, because somebody has dealt with them; ErrUnknown if none of them is parked.
+type Discard struct{ IDs []string }
+
+// AdoptOutbox gives this cluster the requests that a node which yields its own epoch has accepted and not settled, and those it
+// has parked. Those that are here already, settled or not, stay as they are.
+type AdoptOutbox struct {
+	Node     string
+	Epoch    Epoch
+	Requests []Request
+	Parked   []ParkedRequest
+}
+
+// ParkedRequest is a request that SCOM has refused for good.
+type ParkedRequest struct {
+	Request Request
+	Reason  string
+	At      time.Time // of the refusal
 }
