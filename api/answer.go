@@ -94,7 +94,7 @@ func guarded(h http.Handler) http.Handler {
 		head.Set("Cross-Origin-Opener-Policy", "same-origin")
 		head.Set("Cache-Control", "no-store")
 		if r.ContentLength > maxBodyBytes {
-			refuse(w, errTooLarge)
+			turnAway(w, r, errTooLarge)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxBodyBytes)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"time"
@@ -17,6 +18,7 @@ import (
 type Config struct {
 	ReadToken     string         // empty: reading is open
 	OperatorToken string         // empty: who may write must sit at the machine
+	CallbackToken string         // empty: close requests are open, as the original's were
 	Location      *time.Location // the zone shown beside UTC; nil: the machine's
 	// Addresses are those of this machine; nil: net.InterfaceAddrs.
 	Addresses func() ([]net.Addr, error)
@@ -32,6 +34,7 @@ type Deps struct {
 	Settings Settings
 	Parked   Parked
 	Office   Office
+	Closes   Submitter
 	// Vanished tells the pipelines that the alerts which SCOM does not show any more are really gone; it
 	// returns how many they hold back for that word. ErrElsewhere, wrapped, on a node that does not poll.
 	Vanished func() (int, error)
@@ -41,7 +44,8 @@ type Deps struct {
 
 // Limits of a request.
 const (
-	// The settings are the largest body: 60 KiB, since they travel as one command of the replicated log.
+	// The settings are the largest body: 60 KiB, since they travel as one command of the replicated log. A close request's
+	// description may be long, and is not kept.
 	maxBodyBytes   = 64 << 10
 	maxHeaderBytes = 16 << 10
 	// A scrape gathers every series; more than a few at a time are a mistake in someone's settings.
@@ -52,14 +56,15 @@ const (
 func New(cfg Config, deps Deps) http.Handler {
 	s := &server{
 		deps: deps, page: newPage(cfg.Location), readers: newToken(cfg.ReadToken), operators: newToken(cfg.OperatorToken),
-		audit: audit{log: deps.Log}, addresses: cfg.Addresses, codes: newCodes(),
+		callers: newToken(cfg.CallbackToken), audit: audit{log: deps.Log}, addresses: cfg.Addresses, codes: newCodes(),
+		strangers: newStrangers(), taking: make(chan struct{}, maxTaking), waiting: make(chan struct{}, maxWaiting),
 	}
 	if s.addresses == nil {
 		s.addresses = net.InterfaceAddrs
 	}
 	metrics := promhttp.HandlerFor(deps.Gatherer, promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes, Timeout: 10 * time.Second})
 
-	return guarded(routes(s, metrics))
+	return guarded(eventPostAnySlash(routes(s, metrics)))
 }
 
 // routes is what openapi.yaml describes.
@@ -78,10 +83,15 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	get("/api/v1/config/versions", s.reading(http.HandlerFunc(s.configVersions)))
 	get("/api/v1/parked", s.reading(http.HandlerFunc(s.parked)))
 	get(parkedPath, s.reading(http.HandlerFunc(s.parkedEntry)))
+	get("/api/v1/outbox", s.reading(http.HandlerFunc(s.outbox)))
+	get("/api/v1/parked-requests", s.reading(http.HandlerFunc(s.parkedRequests)))
 	get("/api/v1/members", s.reading(http.HandlerFunc(s.members)))
 	get("/api/v1/maintenance", s.reading(http.HandlerFunc(s.maintenance)))
 	get("/", s.reading(http.HandlerFunc(s.statusPage)))
 	get("/maintenance", s.reading(http.HandlerFunc(s.maintenancePage)))
+	r.Handle(eventPost, http.HandlerFunc(s.close)).Methods(http.MethodPost)
+	r.Handle("/api/v1/parked-requests/{id}/retry", s.writing(writeDeadline, s.retryRequest)).Methods(http.MethodPost)
+	r.Handle("/api/v1/parked-requests/{id}", s.writing(writeDeadline, s.discardRequest)).Methods(http.MethodDelete)
 	r.Handle("/api/v1/config", s.writing(writeDeadline, s.applyConfig)).Methods(http.MethodPut)
 	r.Handle(parkedPath, s.writing(writeDeadline, s.removeParked)).Methods(http.MethodDelete)
 	r.Handle("/api/v1/reconcile/confirm", s.writing(writeDeadline, s.confirmVanished)).Methods(http.MethodPost)
@@ -107,28 +117,42 @@ func methodNotAllowed(r *mux.Router) http.Handler {
 				w.Header().Add("Allow", method)
 			}
 		}
-		refuse(w, errMethod)
+		turnAway(w, req, errMethod)
 	})
 }
 
 // Server is an http.Server with the limits that a stranger's connection needs. The caller sets ErrorLog
-// and TLSConfig, and shuts it down.
+// and TLSConfig, and shuts it down. Then those who wait for SCOM's verdict are told that it is not known yet, instead of
+// having their connection cut.
 func Server(h http.Handler) *http.Server {
-	return &http.Server{
+	closing, shut := context.WithCancel(context.Background())
+	srv := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      60 * time.Second, // longer than any answer that waits for something
+		WriteTimeout:      60 * time.Second, // longer than any answer that waits for something; close requests see to it themselves
 		IdleTimeout:       2 * time.Minute,  // two scrapes of Prometheus' default interval
 		MaxHeaderBytes:    maxHeaderBytes,
+		BaseContext: func(net.Listener) context.Context {
+			return context.WithValue(context.Background(), closingKey{}, closing)
+		},
 	}
+	srv.RegisterOnShutdown(shut)
+	return srv
 }
+
+// closingKey is where a request's context holds the one that ends when the server is shut down.
+type closingKey struct{}
 
 type server struct {
 	deps      Deps
 	page      *page
 	readers   token
 	operators token
+	callers   token
+	strangers *strangers
+	taking    chan struct{} // a place for each close request that is being submitted
+	waiting   chan struct{} // a place for each that waits for SCOM's verdict
 	audit     audit
 	codes     *codes
 	addresses func() ([]net.Addr, error)

@@ -24,10 +24,12 @@ type node struct {
 	ready     []string
 	leads     bool
 	operators string // token
+	callers   string // token
 	addresses func() ([]net.Addr, error)
 	settings  fakeSettings
 	parked    fakeParked
 	office    fakeOffice
+	closes    fakeCloses
 	log       bytes.Buffer
 }
 
@@ -36,10 +38,10 @@ func (n *node) handler(token string) http.Handler {
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scomconnector_test_total", Help: "a series"})
 	reg.MustRegister(c)
 	c.Add(3)
-	return New(Config{ReadToken: token, OperatorToken: n.operators, Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
+	return New(Config{ReadToken: token, OperatorToken: n.operators, CallbackToken: n.callers, Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
 		Status: func() v1.Status { return n.status }, Ready: func() []string { return n.ready },
 		Leader: func() bool { return n.leads }, Gatherer: reg,
-		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
+		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Closes: &n.closes, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
 		Vanished: func() (int, error) {
 			if !n.leads {
 				return 0, fmt.Errorf("%w; primary leads", ErrElsewhere)
@@ -113,7 +115,7 @@ func TestRefusalsHaveErrorAndHint(t *testing.T) {
 		method, path string
 		code         int
 	}{
-		{"GET", "/api/v1/nonsense", 404}, {"GET", "/api/", 404}, {"GET", "/favicon.ico", 404}, {"GET", "/api/v1/transfer", 405}, {"PUT", "/maintenance", 405}, {"GET", "/api/v1/members/witness", 405},
+		{"GET", "/api/v1/nonsense", 404}, {"GET", "/api/", 404}, {"GET", "/favicon.ico", 404}, {"GET", "/api/v1/transfer", 405}, {"PUT", "/maintenance", 405}, {"GET", "/api/v1/members/witness", 405}, {"GET", "/api/v1/parked-requests/1", 405}, {"POST", "/api/v1/outbox", 405},
 		{"POST", "/api/v1/status", 405}, {"POST", "/api/v1/config", 405}, {"PUT", "/api/v1/parked", 405}, {"GET", "/api/v1/parked/k", 404}, {"DELETE", "/", 405}, {"GET", "/api/v1/status", 401}, {"GET", "/", 401}, {"GET", "/metrics", 401},
 	} {
 		w := ask(h, c.method, c.path)
@@ -143,7 +145,7 @@ func TestReadTokenGuardsReadingButNotProbes(t *testing.T) {
 		{"any case of the scheme", "bearer s3cret", 200}, {"another scheme", "Digest s3cret", 401},
 		{"a browser's", "Basic YW55Ym9keTpzM2NyZXQ=", 200}, {"a browser's wrong one", "Basic YW55Ym9keTpub3Bl", 401},
 	} {
-		for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/config", "/api/v1/config/versions", "/api/v1/parked", "/api/v1/parked/alerts/default/k", "/api/v1/members", "/api/v1/maintenance", "/maintenance"} {
+		for _, path := range []string{"/", "/metrics", "/api/v1/status", "/api/v1/config", "/api/v1/config/versions", "/api/v1/parked", "/api/v1/parked/alerts/default/k", "/api/v1/members", "/api/v1/maintenance", "/maintenance", "/api/v1/outbox", "/api/v1/parked-requests"} {
 			w := ask(h, "GET", path, func(r *http.Request) { r.Header.Set("Authorization", c.header) })
 			if w.Code != c.want {
 				t.Errorf("%s token, %s: got %d, want %d", c.name, path, w.Code, c.want)

@@ -75,6 +75,24 @@ func broken() v1.Status {
 	return s
 }
 
+// waiting is an outbox on a bad night, and what SCOM has refused before.
+func waiting() (v1.OutboxList, []v1.ParkedRequest) {
+	closing := v1.OutboxEntry{ID: "00c0ffee00c0ffee", Alert: "d3144ac9-4316-45ce-94b9-f50936219e24", State: 255, From: "moogsoft from 192.0.2.20", Node: "secondary", At: before(8 * time.Minute),
+		Stands: "waiting for SCOM since 02:56 UTC"}
+	changing := v1.OutboxEntry{ID: "00c0ffee00c0ffef", Alert: closing.Alert, State: -1, Fields: map[string]string{"TicketId": "INC1", "Owner": "bob"}, From: "192.0.2.21", Node: "witness", At: before(time.Minute),
+		Stands: "waiting behind 1 of the same alert"}
+	acknowledging := closing
+	acknowledging.ID, acknowledging.State, acknowledging.Comment, acknowledging.Stands = "00c0ffee00c0fff0", 249, "by the night shift", ""
+	return v1.OutboxList{
+		Pending: 3, Oldest: closing.At, Error: "SCOM does not answer: connect: no route to host; trying again in 42 s",
+		Entries: []v1.OutboxEntry{closing, changing},
+		Settled: []v1.SettledEntry{
+			{ID: "00c0ffee00c0ffe0", Alert: closing.Alert, From: "192.0.2.20", Status: "refused", Reason: "the monitor is unhealthy", Asked: before(time.Hour), At: before(59 * time.Minute)},
+			{ID: "00c0ffee00c0ffe1", Alert: closing.Alert, From: "192.0.2.20", Status: "closed", Asked: before(2 * time.Hour), At: before(2 * time.Hour)},
+		},
+	}, []v1.ParkedRequest{{OutboxEntry: acknowledging, Reason: "AlertMonitorUnhealthyException: the monitor is unhealthy", ParkedAt: before(59 * time.Minute)}}
+}
+
 // standby is what another node than the leader shows.
 func standby() v1.Status {
 	s := healthy()
@@ -116,4 +134,16 @@ func hostile() v1.Status {
 	s.Changes[0].Cause = evil
 	s.Changes[0].Reason = evil
 	return s
+}
+
+// hostileCloses has strangers' text wherever it can come from.
+func hostileCloses() (v1.OutboxList, []v1.ParkedRequest) {
+	const evil = `</code><script>alert(1)</script><img src=x onerror=alert(2)>"'` + "\x00\u202e"
+	list, refused := waiting()
+	list.Error = evil
+	e, s := &list.Entries[0], &list.Settled[0]
+	e.ID, e.Alert, e.From, e.Node, e.Stands, e.Fields = evil, evil, evil, evil, evil, map[string]string{evil: evil}
+	s.Alert, s.From, s.Status, s.Reason = evil, evil, evil, evil
+	refused[0].OutboxEntry, refused[0].Reason, refused[0].Comment = *e, evil, evil
+	return list, refused
 }

@@ -113,6 +113,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[v1.Status](), reflect.TypeFor[v1.Error](), reflect.TypeFor[v1.Settings](), reflect.TypeFor[v1.SettingsVersions](),
 		reflect.TypeFor[v1.SettingsApplied](), reflect.TypeFor[v1.ParkedList](), reflect.TypeFor[v1.ParkedPayload](), reflect.TypeFor[v1.Vanished](),
+		reflect.TypeFor[v1.CloseAnswer](), reflect.TypeFor[v1.OutboxList](), reflect.TypeFor[v1.ParkedRequestList](),
 		reflect.TypeFor[v1.Members](), reflect.TypeFor[v1.Leadership](),
 		reflect.TypeFor[v1.MaintenanceOrder](), reflect.TypeFor[v1.TransferOrder](), reflect.TypeFor[v1.TakeoverOrder](),
 	} {
@@ -132,8 +133,10 @@ func compareSchema(t *testing.T, schemas map[string]any, typ reflect.Type, seen 
 	seen[typ.Name()] = true
 	properties := at(t, schemas, typ.Name(), "properties")
 	var names, required []string
-	for i := range typ.NumField() {
-		field := typ.Field(i)
+	for _, field := range reflect.VisibleFields(typ) {
+		if field.Anonymous { // its fields stand in the object itself
+			continue
+		}
 		name, option, _ := strings.Cut(field.Tag.Get("json"), ",")
 		names = append(names, name)
 		if option != "omitempty" {
@@ -180,6 +183,9 @@ func compareType(t *testing.T, schemas map[string]any, name string, got map[stri
 		}
 		compareSchema(t, schemas, typ, seen)
 		return
+	case typ.Kind() == reflect.Map:
+		want = "object"
+		compareType(t, schemas, name+"{}", at(t, got, "additionalProperties"), typ.Elem(), seen)
 	case typ.Kind() == reflect.String:
 		want = "string"
 	case typ.Kind() == reflect.Bool:

@@ -8,12 +8,15 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html/template"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	v1 "scomconnector/api/v1"
+	"scomconnector/poller/alert"
 )
 
 var (
@@ -49,6 +52,7 @@ func newPage(zone *time.Location) *page {
 	p := &page{zone: zone}
 	words := template.FuncMap{
 		"number": number, "clock": p.clock, "ago": ago, "word": word, "icon": icon, "lag": lag, "ms": milliseconds, "brief": brief, "cause": causeWord,
+		"asked": asked, "ending": ending,
 	}
 	p.status = template.Must(template.New("status").Funcs(words).Parse(pageHTML))
 	p.maintenance = template.Must(template.New("maintenance").Funcs(words).Parse(maintenanceHTML))
@@ -66,6 +70,25 @@ type view struct {
 	LeaderURL string
 	LeaderWhy string
 	Slowest   float64 // seconds, over all pipelines
+	// Closes are the close requests that wait, and the newest that have come to their end; Refused are those that SCOM refuses.
+	Closes  v1.OutboxList
+	Refused []v1.ParkedRequest
+	// RefusedCount is how many there are, of which Refused are the newest.
+	RefusedCount int
+}
+
+// Most close requests that the page shows of each kind; the command line shows all.
+const (
+	maxWaitingShown = 20
+	maxSettledShown = 10
+	maxRefusedShown = 20
+)
+
+// showCloses fills in what is known of close requests.
+func (v *view) showCloses(list v1.OutboxList, refused []v1.ParkedRequest) {
+	v.Closes, v.Refused, v.RefusedCount = list, refused[:min(len(refused), maxRefusedShown)], len(refused)
+	v.Closes.Entries = list.Entries[:min(len(list.Entries), maxWaitingShown)]
+	v.Closes.Settled = list.Settled[:min(len(list.Settled), maxSettledShown)]
 }
 
 // summary is the state of a kind of servers in a word.
@@ -74,8 +97,10 @@ type summary struct {
 }
 
 func (s *server) statusPage(w http.ResponseWriter, r *http.Request) {
+	v := newView(s.deps.Status(), r.URL.Query().Get("refresh") != "off")
+	v.showCloses(s.deps.Closes.Outbox(), s.deps.Closes.ParkedRequests())
 	var out bytes.Buffer // a page is sent whole, or an error instead of it
-	if err := s.page.status.Execute(&out, newView(s.deps.Status(), r.URL.Query().Get("refresh") != "off")); err != nil {
+	if err := s.page.status.Execute(&out, v); err != nil {
 		fail(w, "the page cannot be shown: "+err.Error(), "read /api/v1/status instead, and report this as a bug")
 		return
 	}
@@ -232,6 +257,27 @@ func word(state string) string {
 		return "Failing"
 	}
 	return "Not tried"
+}
+
+// asked is what a close request asks for.
+func asked(e v1.OutboxEntry) string {
+	text := fmt.Sprintf("resolution state %d", e.State)
+	switch e.State {
+	case int(alert.StateClosed):
+		text = "close"
+	case -1:
+		text = "change"
+	}
+	if len(e.Fields) > 0 {
+		text += ", set " + strings.Join(slices.Sorted(maps.Keys(e.Fields)), ", ")
+	}
+	return text
+}
+
+// ending is how a close request ended, in words.
+func ending(status string) string {
+	words := map[string]string{"closed": "done", "already_closed": "was so already", "refused": "refused"}
+	return cmp.Or(words[status], status)
 }
 
 // causeWord is why leadership changed, in a word for the page; the reason beside it says it in full.

@@ -17,7 +17,14 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func show(t testing.TB, s v1.Status) []byte {
 	t.Helper()
-	w := ask((&node{status: s}).handler(""), "GET", "/")
+	n := &node{status: s}
+	if len(s.Notes) > 0 {
+		n.closes.list, n.closes.refused = waiting()
+	}
+	if s.Cluster != "" && s.Cluster == s.Version {
+		n.closes.list, n.closes.refused = hostileCloses()
+	}
+	w := ask(n.handler(""), "GET", "/")
 	if w.Code != 200 {
 		t.Fatalf("got %d %s", w.Code, w.Body)
 	}
@@ -97,6 +104,38 @@ func TestPageOffersTheTakeoverWhereItIsPossible(t *testing.T) {
 	}
 	if page := string(show(t, healthy())); strings.Contains(page, "Take over on this node") || strings.Contains(page, "put aside") || strings.Contains(page, "did alone") {
 		t.Error("a healthy node's page speaks of takeovers, notes or archives that are not there")
+	}
+}
+
+func TestPageShowsWhoAskedWhatWhenAndWhereItStands(t *testing.T) {
+	page := string(show(t, broken()))
+	for _, want := range []string{
+		"<b>Nothing moves:</b> SCOM does not answer", "moogsoft from 192.0.2.20", "8 min ago</time> by secondary", "waiting for SCOM since 02:56 UTC", "change, set Owner, TicketId",
+		"The oldest 2 of 3", "refused: the monitor is unhealthy", "resolution state 249", "by the night shift", "AlertMonitorUnhealthyException",
+		"<code>scomconnector parked retry 00c0ffee00c0fff0</code>",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	if page := string(show(t, healthy())); strings.Contains(page, "Close requests from") || strings.Contains(page, "that SCOM refuses") {
+		t.Error("a page without close requests has sections for them")
+	}
+}
+
+func TestPageShowsNoMoreCloseRequestsThanCanBeRead(t *testing.T) {
+	n := &node{status: healthy()}
+	n.closes.list.Pending = 5000
+	for range 1000 {
+		n.closes.list.Entries = append(n.closes.list.Entries, v1.OutboxEntry{Stands: "an entry"})
+		n.closes.list.Settled = append(n.closes.list.Settled, v1.SettledEntry{Reason: "a settlement"})
+		n.closes.refused = append(n.closes.refused, v1.ParkedRequest{Reason: "a refusal"})
+	}
+	page := ask(n.handler(""), "GET", "/").Body.String()
+	for what, want := range map[string]int{"an entry": maxWaitingShown, "a settlement": maxSettledShown, "a refusal": maxRefusedShown, "The oldest 20 of 5,000": 1, "The newest 20 of 1,000": 1} {
+		if got := strings.Count(page, what); got != want {
+			t.Errorf("%q stands there %d times, want %d", what, got, want)
+		}
 	}
 }
 

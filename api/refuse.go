@@ -8,7 +8,7 @@ import (
 	v1 "scomconnector/api/v1"
 )
 
-// Errors of Settings, Parked and Office (office.go has more), to be wrapped with what is the matter. Any other error is answered 500.
+// Errors of Settings, Parked, Office (office.go has more) and Submitter (submit.go has more), to be wrapped with what is the matter. Any other error is answered 500.
 var (
 	// ErrNotFound: there is no such version or entry.
 	ErrNotFound = errors.New("not found")
@@ -39,6 +39,12 @@ var (
 	errNoMatch     = errors.New("If-Match is missing")
 	errRequest     = errors.New("the request makes no sense")
 	errMediaType   = errors.New("the body is not of a type that this address takes")
+	errCallback    = errors.New("a token is needed to close alerts")
+	errMalformed   = errors.New("the request cannot be understood")
+	errTooMany     = errors.New("too many requests from there cannot be understood")
+	errBusy        = errors.New("too many close requests are being taken at this moment")
+	errNoSettings  = errors.New("this node does not know the cluster's settings yet")
+	errSCOMRefuses = errors.New("SCOM refuses")
 )
 
 // refusals is the one table that maps errors to statuses, with what to do about each.
@@ -58,6 +64,14 @@ var refusals = []struct {
 	{errForeignPage, http.StatusForbidden, "use the command line, or a page of this node"},
 	{errTooLarge, http.StatusRequestEntityTooLarge, "send at most 64 KiB; the settings may have 60 KiB"},
 	{errNoMatch, http.StatusPreconditionRequired, `read /api/v1/config, change its text, and send its version: If-Match: "N"`},
+	{errCallback, http.StatusUnauthorized, "send the content of the file that Auth.CallbackTokenFile names: as Authorization: Bearer, or as the password of Basic with any name"},
+	{errMalformed, http.StatusBadRequest, `mend what the message names; only "id" is needed, as in {"id":"5d0c6c2e-8d0f-4a27-9c36-6a86b2ec7a01"}`},
+	{errTooMany, http.StatusTooManyRequests, "look at the answers of the earlier ones for what is wrong; requests that can be understood are still taken"},
+	{errBusy, http.StatusServiceUnavailable, "nothing was accepted; send it again"},
+	{errNoSettings, http.StatusServiceUnavailable, "nothing was accepted; send it again, or to another node; /api/v1/status tells what this one waits for"},
+	{errSCOMRefuses, http.StatusConflict, "it is parked: scomconnector parked list shows it, and parked retry sends it again once the cause is mended"},
+	{ErrOutboxFull, http.StatusTooManyRequests, "nothing was accepted; see /api/v1/outbox for why nothing moves, and send it again once SCOM takes them"},
+	{ErrUnknownAlert, http.StatusNotFound, `nothing was accepted; check the id, or set CloseUnknownIds to "accept"`},
 	{errRequest, http.StatusBadRequest, "mend what the message names"},
 	{errMediaType, http.StatusUnsupportedMediaType, "send Content-Type: application/json; a form of a page is sent as it is"},
 	{errOldForm, http.StatusForbidden, "nothing was changed; send the form below, which is new, to the node that shows it"},
@@ -66,7 +80,7 @@ var refusals = []struct {
 	{ErrUnfit, http.StatusConflict, "mend what the message names; /maintenance shows what each node can do"},
 	{ErrLeaderAlive, http.StatusConflict, "there is nothing to take over: to have another node lead use transfer, or maintenance"},
 	{ErrWarned, http.StatusConflict, "read the reasons; who accepts them uses --force, or \"force\": true"},
-	{ErrNotFound, http.StatusNotFound, "list what there is: /api/v1/config/versions, /api/v1/parked, /api/v1/members"},
+	{ErrNotFound, http.StatusNotFound, "list what there is: /api/v1/config/versions, /api/v1/parked, /api/v1/parked-requests, /api/v1/members"},
 	{ErrStale, http.StatusPreconditionFailed, "read /api/v1/config again, make the change there, and send its version"},
 	{ErrInvalid, http.StatusUnprocessableEntity, "mend what the lines name and send the text again; nothing was changed"},
 	{ErrNoLeader, http.StatusServiceUnavailable, "nothing was changed; see /api/v1/status for what the cluster waits for, then try again"},
@@ -75,8 +89,11 @@ var refusals = []struct {
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "the node is busy; try again"},
 }
 
-// retryAfter is when a refused client of a cluster without a leader should come again: an election takes a few seconds.
-const retryAfter = "5"
+// When a refused client should come again, in seconds.
+const (
+	retryAfter     = "5"  // a cluster without a leader: an election takes a few seconds
+	retryLongAfter = "30" // what is too much now
+)
 
 // judged is the status of an error, and what to do about it.
 func judged(err error) (code int, hint string) {
@@ -105,13 +122,25 @@ func challenge(w http.ResponseWriter, code int, err error) {
 	switch code {
 	case http.StatusServiceUnavailable:
 		w.Header().Set("Retry-After", retryAfter)
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", retryLongAfter)
 	case http.StatusUnauthorized:
 		scheme := `Bearer realm="scomconnector"`
-		if errors.Is(err, errReadToken) { // browsers know this one only
+		// Browsers know this one only, and a moobot's user and password are not sent before they are asked for.
+		if errors.Is(err, errReadToken) || errors.Is(err, errCallback) {
 			scheme = `Basic realm="scomconnector", charset="UTF-8"`
 		}
 		w.Header().Set("WWW-Authenticate", scheme)
 	}
+}
+
+// turnAway refuses in the form of the address that was asked.
+func turnAway(w http.ResponseWriter, r *http.Request, err error) {
+	if isEventPost(r.URL.Path) {
+		refuseClose(w, "", err)
+		return
+	}
+	refuse(w, err)
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) { refuse(w, errNoRoute) }

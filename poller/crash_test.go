@@ -124,7 +124,7 @@ func TestTimeoutsNarrowTheQuestionUntilItIsAnswered(t *testing.T) {
 		r := newRig(t, func(c *Config) { c.Reconcile = 10 * time.Minute })
 		const most = 300 // rows an answer may have
 		r.scom.setFault(func(q alert.Query) error {
-			n := len(r.scom.visible(func(a *alert.Alert) bool { return matches(q, a) }))
+			n := len(r.scom.visible(func(a *alert.Alert) bool { return matches(q, nil, a) }))
 			if n > most {
 				return &alert.Fault{Class: alert.FaultTimeout, Console: "scom1", All: true, Err: errors.New("no byte for 60 s")}
 			}

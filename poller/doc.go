@@ -24,4 +24,9 @@
 // answer that: the cursor stays Settle behind the console's clock, full reads
 // begin Overlap before the cursor, and the reconcile compares everything that
 // is open with everything that was sent.
+//
+// The way back is the Writeback's (writeback*.go): it takes requests out of the
+// replicated outbox and carries them out in SCOM, one goroutine for all. What it
+// has written comes back with the next poll as a change; echo.go tells that from
+// a change by anybody else.
 package poller

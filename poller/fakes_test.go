@@ -104,9 +104,9 @@ func (s *fakeSCOM) visible(wanted func(*alert.Alert) bool) []*alert.Alert {
 	return all
 }
 
-func matches(q alert.Query, a *alert.Alert) bool {
+func matches(q alert.Query, asked map[alert.ID]bool, a *alert.Alert) bool {
 	if len(q.IDs) > 0 {
-		return slices.Contains(q.IDs, a.ID)
+		return asked[a.ID]
 	}
 	m := alert.MillisOf(a.LastModified)
 	changed := m >= q.From/1000*1000 && (q.To == 0 || m < q.To)
@@ -124,7 +124,11 @@ func (s *fakeSCOM) Poll(ctx context.Context, q alert.Query, row func(alert.Row) 
 		fault = s.fault(q)
 	}
 	date := s.now().Add(s.ahead).Truncate(time.Second)
-	rows := s.visible(func(a *alert.Alert) bool { return matches(q, a) })
+	asked := make(map[alert.ID]bool)
+	for _, id := range q.IDs {
+		asked[id] = true
+	}
+	rows := s.visible(func(a *alert.Alert) bool { return matches(q, asked, a) })
 	broken := slices.Clone(s.broken)
 	cut, twice, perPoll, perRow := s.cut, s.twice, s.perPoll, s.perRow
 	s.mu.Unlock()
@@ -483,6 +487,7 @@ type rig struct {
 	enc   *fakeEncoder
 	state *fakeState
 	p     *Pipeline
+	echo  func(*alert.Alert, alert.Version) bool
 	stop  func() error // ends the term and returns what Run did
 }
 
@@ -499,7 +504,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 func (r *rig) begin() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
-	r.p = New(r.cfg, Deps{Source: r.scom, Sink: &session{fakeLAM: r.lam}, Ledger: r.state.ledger(), Encoder: r.enc, Rand: rand.Float64})
+	r.p = New(r.cfg, Deps{Source: r.scom, Sink: &session{fakeLAM: r.lam}, Ledger: r.state.ledger(), Encoder: r.enc, Rand: rand.Float64, Echo: r.echo})
 	done := make(chan error, 1)
 	p := r.p
 	go func() { done <- p.Run(ctx) }()

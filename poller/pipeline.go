@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+
+	"scomconnector/poller/alert"
 )
 
 // What a new cursor starts with.
@@ -69,6 +71,10 @@ type Deps struct {
 	Log     hclog.Logger   // nil: silent
 	Metrics *Metrics       // nil: counted, but not exported
 	Rand    func() float64 // in [0,1), safe for concurrent use; spreads retries; nil: math/rand
+	// Echo reports whether a is nothing but what this program itself has written to SCOM since it has sent the version old. Such a
+	// row is recorded, and not sent. nil sends all; it must be nil unless there is exactly one destination, from
+	// which the write came. Safe for concurrent use.
+	Echo func(a *alert.Alert, old alert.Version) bool
 }
 
 // Pipeline carries one stream to one destination, for one term.
@@ -81,6 +87,7 @@ type Pipeline struct {
 	log     hclog.Logger
 	metrics *Metrics
 	rand    func() float64
+	echo    func(a *alert.Alert, old alert.Version) bool
 
 	board     board         // what Status shows
 	confirm   atomic.Bool   // an operator has confirmed that vanished alerts are gone
@@ -103,6 +110,9 @@ func New(cfg Config, deps Deps) *Pipeline {
 	}
 	if p.rand == nil {
 		p.rand = rand.Float64
+	}
+	if p.echo = deps.Echo; p.echo == nil {
+		p.echo = func(*alert.Alert, alert.Version) bool { return false }
 	}
 	p.board.phase(PhaseIdle, "")
 	return p

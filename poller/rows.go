@@ -62,7 +62,7 @@ func (r *reader) take(ctx context.Context, a *alert.Alert) error {
 	if err := r.acquire(ctx, patience); err != nil {
 		return err
 	}
-	if known && r.repeats.only(a, old) {
+	if known && (r.repeats.only(a, old) || r.p.echo(a, old)) {
 		r.count.filtered.Inc()
 		r.b.quiet = append(r.b.quiet, v)
 		r.flight.add(v, r.b.seq)

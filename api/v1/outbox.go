@@ -2,17 +2,21 @@ package v1
 
 import "time"
 
-// CloseAnswer answers POST /event_post/. Status: queued, closed (done), already_closed (it was so before), refused.
+// CloseAnswer answers POST /event_post/, whatever became of it. Without Success, Error and Hint say why.
 type CloseAnswer struct {
 	Success bool   `json:"success"`
-	ID      string `json:"id"` // of the alert, as SCOM writes it
-	Status  string `json:"status"`
-	Reason  string `json:"reason,omitempty"`
-	// Request names the request itself, for ?wait and for scomconnector outbox.
+	ID      string `json:"id,omitempty"` // of the alert, as SCOM writes it; empty if none could be read
+	// Status is queued, closed (done), already_closed (it was so before) or refused (by SCOM, and parked). Where something else than
+	// closing was asked for, done and already_done stand for the two in the middle. Empty: it was not accepted.
+	Status string `json:"status,omitempty"`
+	Reason string `json:"reason,omitempty"` // SCOM's own words; only with refused
+	// Request names the request itself, as scomconnector outbox shows it.
 	Request string `json:"request,omitempty"`
+	Error   string `json:"error,omitempty"`
+	Hint    string `json:"hint,omitempty"`
 }
 
-// CloseVerdict is what became of a request: Status as in CloseAnswer.
+// CloseVerdict is what became of a request: closed, already_closed or refused, whatever was asked for.
 type CloseVerdict struct {
 	Status string    `json:"status"`
 	Reason string    `json:"reason,omitempty"`
@@ -58,4 +62,10 @@ type ParkedRequest struct {
 	OutboxEntry
 	Reason   string    `json:"reason"` // SCOM's own words
 	ParkedAt time.Time `json:"parkedAt"`
+}
+
+// ParkedRequestList answers GET /api/v1/parked-requests.
+type ParkedRequestList struct {
+	Count    int             `json:"count"`
+	Requests []ParkedRequest `json:"requests"` // newest first
 }

@@ -218,5 +218,5 @@ func (n *Node) answerPropose(ctx context.Context, r request) response {
 	if err != nil {
 		return faulty(err)
 	}
-	return response{Refused: wireRefusal(res.Err), Version: res.Version}
+	return response{Refused: wireRefusal(res.Err), Version: res.Version, ID: res.ID}
 }

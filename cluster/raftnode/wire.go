@@ -81,6 +81,7 @@ type response struct {
 	Fault    string // one of the fault constants, or plain words; empty: done
 	Refused  string // the state machine's refusal
 	Version  uint64 // of state.Result
+	ID       string // of state.Result
 	Body     []byte // ask
 }
 
@@ -91,7 +92,7 @@ const (
 )
 
 // refusals are the errors that cross the wire and come out as themselves.
-var refusals = []error{state.ErrTermOver, state.ErrStale, state.ErrParkedFull, state.ErrFull, state.ErrMaintenance, state.ErrUnknown}
+var refusals = []error{state.ErrTermOver, state.ErrStale, state.ErrParkedFull, state.ErrOutboxFull, state.ErrFull, state.ErrMaintenance, state.ErrUnknown}
 
 func wireRefusal(err error) string {
 	if err == nil {

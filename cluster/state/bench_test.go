@@ -124,6 +124,76 @@ func BenchmarkSnapshot100k(b *testing.B) {
 	runtime.KeepAlive(s)
 }
 
+func waitingRequests(b testing.TB, n int) *State {
+	s := started(b)
+	for i := range n {
+		mustApply(b, s, 1, accept(request(i)))
+	}
+	return s
+}
+
+// BenchmarkAcceptSettle has requests accepted and settled, in batches of 100, behind so many that wait.
+func BenchmarkAcceptSettle(b *testing.B) {
+	for _, c := range []struct {
+		name      string
+		waiting   int
+		snapshots bool
+	}{{"empty", 0, false}, {"behind-100k", 100_000, false}, {"behind-100k-with-snapshots", 100_000, true}} {
+		b.Run(c.name, func(b *testing.B) {
+			s := waitingRequests(b, c.waiting)
+			const batch = 100
+			next, ids := c.waiting, []string(nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				if c.snapshots && next%batch == 0 {
+					s.Snapshot()
+				}
+				data, err := Encode(Command{Token: tok(1), Op: accept(request(next))})
+				if err != nil {
+					b.Fatal(err)
+				}
+				if res, _, err := s.Apply(1, 0, data); err != nil || res.Err != nil {
+					b.Fatal(err, res.Err)
+				}
+				next++
+				if ids = append(ids, requestID(next-1-c.waiting)); len(ids) == batch { // the oldest, as the writeback does
+					mustApply(b, s, 1, settle(t0, Done, ids...))
+					ids = ids[:0]
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkOutboxSnapshot100k also reports what 100,000 requests weigh.
+func BenchmarkOutboxSnapshot100k(b *testing.B) {
+	before := heap()
+	s := waitingRequests(b, 100_000)
+	weight := heap() - before
+	b.Run("take", func(b *testing.B) {
+		for b.Loop() {
+			s.Snapshot()
+		}
+		b.ReportMetric(float64(weight)/1e6, "MB-heap")
+	})
+	b.Run("write", func(b *testing.B) {
+		var n int64
+		for b.Loop() {
+			n, _ = s.Snapshot().WriteTo(io.Discard)
+		}
+		b.ReportMetric(float64(n)/1e6, "MB-snapshot")
+	})
+	b.Run("restore", func(b *testing.B) {
+		data := snapshotBytes(b, s)
+		for b.Loop() {
+			if err := New().Restore(bytes.NewReader(data)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	runtime.KeepAlive(s)
+}
+
 func heap() int64 {
 	runtime.GC()
 	runtime.GC()

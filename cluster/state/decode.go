@@ -76,7 +76,7 @@ func (r *reader) op(k kind) Op {
 	case kindAdoptNote:
 		return AdoptNote{Node: r.string(), Epoch: r.epoch(), Text: r.string(), At: r.time()}
 	}
-	panic("state: kind checked by Decode")
+	return r.outboxOp(k)
 }
 
 func (r *reader) parkedList() []Parked {

@@ -25,6 +25,10 @@
 // add to the other side's state and take nothing away. They may be repeated, in part too: what has arrived changes
 // nothing. What cannot be carried over, such as maintenance flags, becomes a note for people.
 //
+// Close requests wait in the outbox in the order in which they were committed. Whether a request is new is decided here and not by
+// whoever takes it in, since two nodes may take it in at once: by its ID, so that a proposal of unknown outcome may be repeated; by
+// its Idempotency-Key; and by what it asks, if nothing else has been asked of that alert since.
+//
 // The limits in this package are part of the replicated behaviour: a node with another limit
 // would refuse what its sibling accepts. Changing one needs a new command version.
 package state

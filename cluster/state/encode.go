@@ -25,11 +25,16 @@ const (
 	kindAdoptPipeline      kind = 9
 	kindAdoptSettings      kind = 10
 	kindAdoptNote          kind = 11
+	kindAccept             kind = 12
+	kindSettle             kind = 13
+	kindRetry              kind = 14
+	kindDiscard            kind = 15
+	kindAdoptOutbox        kind = 16
 )
 
 // MaxKind is the highest number of an op that this program knows. A leader proposes an op (KindOf) only if
 // every member knows it, since a member that does not must stop.
-const MaxKind = byte(kindAdoptNote)
+const MaxKind = byte(kindAdoptOutbox)
 
 // KindOf is the number of the op as it stands in commands.
 func KindOf(op Op) byte { return byte(op.kind()) }
@@ -45,6 +50,11 @@ func (SetMaintenance) kind() kind     { return kindSetMaintenance }
 func (AdoptPipeline) kind() kind      { return kindAdoptPipeline }
 func (AdoptSettings) kind() kind      { return kindAdoptSettings }
 func (AdoptNote) kind() kind          { return kindAdoptNote }
+func (Accept) kind() kind             { return kindAccept }
+func (Settle) kind() kind             { return kindSettle }
+func (Retry) kind() kind              { return kindRetry }
+func (Discard) kind() kind            { return kindDiscard }
+func (AdoptOutbox) kind() kind        { return kindAdoptOutbox }
 
 // Encode is c as bytes for the log. The error names the field that is out of bounds, or says that
 // the command is longer than MaxCommand. What Encode accepts, Decode accepts.
@@ -111,7 +121,7 @@ func appendOp(dst []byte, op Op) []byte {
 		dst = appendString(dst, op.Author)
 		dst = appendTime(dst, op.At)
 	default:
-		dst = appendAdopt(dst, op)
+		dst = appendOutbox(appendAdopt(dst, op), op)
 	}
 	return dst
 }

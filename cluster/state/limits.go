@@ -14,6 +14,14 @@ const (
 	// of them; whoever has a thousand has one fault a thousand times.
 	MaxParked      = 1000
 	MaxParkedBytes = 16 << 20
+	// MaxOutbox and MaxOutboxBytes bound the requests that wait, whatever the settings say: theirs go up to this.
+	MaxOutbox      = 1_000_000
+	MaxOutboxBytes = 1 << 30
+	// MaxRequest bounds one request as it is encoded: SCOM's fields have 255 characters, and a few of them must fit into a command.
+	MaxRequest = 16 << 10
+	// MaxSettled and KeepSettled bound the settled requests that are remembered: for the page, and so that a repeated Key is known.
+	MaxSettled  = 1000
+	KeepSettled = 24 * time.Hour
 	// MaxPipelines includes the removed ones that are still kept.
 	MaxPipelines = 64
 	// MaxConfigText leaves room in a command for the author and the token.
@@ -28,6 +36,9 @@ const (
 	maxText           = 512 // bytes kept of a reason or author: a sentence, not a document
 	maxNotes          = 50  // notes of merges kept for the page
 	maxNoteText       = 2048
+	maxReason         = 1 << 10 // bytes kept of SCOM's words about a request
+	maxRequestID      = 64      // bytes; it stands in a comment in SCOM
+	maxFields         = 32      // of a request; SCOM has twelve that may be changed
 	// maxMaintenance bounds the nodes with a flag. Their notes, and the two of Merge's own, fit in maxNotes.
 	maxMaintenance = 32
 

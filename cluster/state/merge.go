@@ -11,8 +11,9 @@ import (
 )
 
 // Merge is what node, which yields the epoch of its state, hands over to the cluster that went on in a higher one: its
-// settings, notes for people, and for each pipeline the self-alerts that are out and the parked entries. Each op fits into a
-// command under any token. The order is always the same, and what may be refused for want of room stands last.
+// settings, notes for people, for each pipeline the self-alerts that are out and the parked entries, and the close requests that wait
+// or are parked. Each op fits into a command under any token. The order is always the same, and what may be refused for want of room
+// stands last.
 //
 // All parked entries are handed over, not only those since the two sides went apart: that moment cannot be known for
 // certain from one side, and an entry too many costs a person a look, one too few an alert. One that somebody has
@@ -33,9 +34,11 @@ func Merge(node string, yielded *State, at time.Time) []Op {
 			m.add(AdoptPipeline{Node: node, Epoch: m.epoch, Pipeline: p.Name, Raised: p.Raised})
 		}
 	}
+	m.outbox() // before what is parked: it is to be done, and there is always room for it but for a million
 	for _, p := range pipes {
 		m.parked(p.Name)
 	}
+	m.refused()
 	return m.ops
 }
 
@@ -183,6 +186,50 @@ func (m *merger) parked(pipeline string) {
 	if len(op.Parked) > 0 {
 		m.add(op)
 	}
+}
+
+// outbox hands over all requests that wait, also those from before the two sides went apart: the other side knows those that it has,
+// and of one that it has settled long ago SCOM shows the mark.
+func (m *merger) outbox() {
+	op := AdoptOutbox{Node: m.node, Epoch: m.epoch}
+	room := m.outboxRoom(op)
+	left := room
+	for _, q := range m.state.Outbox(MaxOutbox) {
+		if size := q.size(); size > left {
+			m.add(op)
+			op.Requests, left = nil, room
+		}
+		op.Requests = append(op.Requests, q)
+		left -= q.size()
+	}
+	if len(op.Requests) > 0 {
+		m.add(op)
+	}
+}
+
+// refused hands over the parked requests, the oldest first.
+func (m *merger) refused() {
+	op := AdoptOutbox{Node: m.node, Epoch: m.epoch}
+	room := m.outboxRoom(op)
+	left := room
+	var scratch []byte
+	for _, p := range slices.Backward(m.state.ParkedRequests()) {
+		scratch = appendParkedRequest(scratch[:0], &p)
+		if len(scratch) > left {
+			m.add(op)
+			op.Parked, left = nil, room
+		}
+		op.Parked = append(op.Parked, p)
+		left -= len(scratch)
+	}
+	if len(op.Parked) > 0 {
+		m.add(op)
+	}
+}
+
+// outboxRoom is what one op has for its list; a request, with SCOM's words, always fits.
+func (m *merger) outboxRoom(empty AdoptOutbox) int {
+	return MaxCommand - len(appendOp(appendToken([]byte{commandVersion, byte(kindAdoptOutbox)}, longestToken), empty)) - binary.MaxVarintLen16
 }
 
 // longestToken has the longest encoding: whoever leads the other side stamps the commands.

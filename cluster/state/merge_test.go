@@ -39,7 +39,9 @@ func aside(t *testing.T) *State {
 		SetConfig{Expect: 1, Text: []byte("b"), Author: "bob", At: alone},
 		SetMaintenance{Node: "witness", On: true, Author: "bob", At: alone.Add(time.Minute)},
 		Commit{Pipeline: "p", Parked: []Parked{parkedEntry(3, 10), parkedEntry(2, 10)}, Raised: []string{"full", "lam-outage"}},
-		Commit{Pipeline: "q", Cursor: ms0 + 1000})
+		Commit{Pipeline: "q", Cursor: ms0 + 1000},
+		accept(fullRequest(1)), accept(request(2)), accept(request(3)), accept(fullRequest(4)), accept(request(5)),
+		Settle{At: alone, Settled: []Settlement{{requestID(2), Refused, "not allowed"}, {requestID(3), Done, ""}, {requestID(4), Refused, "no"}}})
 	return s
 }
 
@@ -61,6 +63,15 @@ func TestMergeHandsOverWhatOnlyTheYieldingNodeHas(t *testing.T) {
 	}
 	if p, q := pipe(t, s, "p"), pipe(t, s, "q"); p.ParkedNow != 2 || q.ParkedNow != 1 || !slices.Equal(p.Raised, []string{"full", "lam-outage"}) || p.Started || q.Cursor != 0 {
 		t.Errorf("got %+v and %+v, want parked entries and self-alerts, and no position", p, q)
+	}
+	first := with(fullRequest(1), func(q *Request) { q.Doubtful = true })
+	second := with(request(5), func(q *Request) { q.Doubtful = true })
+	if got := s.Outbox(9); !reflect.DeepEqual(got, []Request{first, second}) {
+		t.Errorf("waiting are %+v, want %+v and %+v", got, first, second)
+	}
+	there := aside(t).ParkedRequests()
+	if got := s.ParkedRequests(); !reflect.DeepEqual(got, there) || len(got) != 2 {
+		t.Errorf("parked requests %+v, want %+v", got, there)
 	}
 	if s.InMaintenance("witness") {
 		t.Error("a maintenance flag was carried over; it must only be told of")
@@ -112,7 +123,9 @@ func TestMergeIsTheSameEachTime(t *testing.T) {
 	// What may be refused for want of room must not hold up the rest.
 	room := slices.IndexFunc(first, func(op Op) bool { p, ok := op.(AdoptPipeline); return ok && len(p.Parked) > 0 })
 	for _, op := range first[room:] {
-		if p, ok := op.(AdoptPipeline); !ok || len(p.Raised) > 0 {
+		p, entries := op.(AdoptPipeline)
+		b, requests := op.(AdoptOutbox)
+		if !entries && !requests || len(p.Raised)+len(b.Requests) > 0 {
 			t.Errorf("%T stands behind parked entries", op)
 		}
 	}
@@ -253,5 +266,48 @@ func TestAnEntryThatFillsACommitIsMadeToFit(t *testing.T) {
 		if !strings.HasSuffix(got.Reason, want) || len(got.Payload) > 0 || got.Key != base.Key || got.Version != base.Version {
 			t.Errorf("%s: got %.200q with %d bytes of payload, want it to say %q", name, got.Reason, len(got.Payload), want)
 		}
+	}
+}
+
+func TestAMergeOfAFullOutboxFitsAndKeepsItsOrder(t *testing.T) {
+	long := strings.Repeat("n", MaxName)
+	s := New()
+	inEpoch(t, s, Epoch{Number: 1 << 63, Node: long}, TermStart{Node: long, At: t0})
+	const n = 2000
+	size, refused := 0, 0
+	for i := range n {
+		q := with(fullRequest(i), func(q *Request) { q.Comment = strings.Repeat("c", i*7919%2500) })
+		if i%500 == 0 { // the longest there may be
+			q.Comment = strings.Repeat("c", MaxRequest-300)
+		}
+		inEpoch(t, s, s.Token().Epoch, accept(q))
+		if size += q.size(); i%5 == 0 {
+			inEpoch(t, s, s.Token().Epoch, Settle{At: t0, Settled: []Settlement{{q.ID, Refused, strings.Repeat("r", maxReason)}}})
+			size += maxReason
+			refused++
+		}
+	}
+	winner, ops := New(), 0
+	winner.termStart(longestToken, TermStart{Node: "w", At: t0})
+	for _, op := range Merge(long, s, t0) {
+		b, err := Encode(Command{Token: longestToken, Op: op})
+		if err != nil {
+			t.Fatalf("%T: %v", op, err)
+		}
+		if res, _, err := winner.Apply(0, 0, b); err != nil || res.Err != nil {
+			t.Fatalf("%T: %v, %v", op, err, res.Err)
+		}
+		if _, ok := op.(AdoptOutbox); ok {
+			ops++
+		}
+	}
+	if got, want := winner.Outbox(n), s.Outbox(n); !reflect.DeepEqual(got, want) || len(got) != n-refused {
+		t.Errorf("%d requests arrived, want all %d in their order", len(got), len(want))
+	}
+	if got, want := winner.ParkedRequests(), s.ParkedRequests(); !reflect.DeepEqual(got, want) || len(got) != refused {
+		t.Errorf("%d parked requests arrived, want all %d", len(got), len(want))
+	}
+	if most := size/(MaxCommand-4<<10) + 3; ops > most { // each leaves at most one request's room, of mostly less than 3 KB
+		t.Errorf("%d ops for %d bytes, want at most %d", ops, size, most)
 	}
 }

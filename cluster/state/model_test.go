@@ -30,6 +30,7 @@ type model struct {
 	flags map[string]Maintenance
 	notes []string // node and text, newest first
 	group string
+	box   modelBox
 }
 
 type modelPipe struct {
@@ -91,6 +92,7 @@ func (m *model) apply(c Command) error {
 		return m.setMaintenance(op)
 	default:
 		m.adopt(op)
+		return m.box.apply(op)
 	}
 	return nil
 }
@@ -268,8 +270,10 @@ func (h *history) command() Command {
 		h.term++
 		c.Token = tok(h.term)
 		c.Op = TermStart{Node: fmt.Sprint("n", h.IntN(3)), ClusterID: "c", Reason: "why", At: at}
-	case n < 60:
+	case n < 30:
 		c.Op = h.commit(at)
+	case n < 60:
+		c.Op = h.outbox(at)
 	case n < 68:
 		c.Op = h.maintenance(at)
 	case n < 80:
@@ -392,12 +396,20 @@ func checkHistory(t *testing.T, seed uint64, commands int) {
 			t.Fatalf("command %d, %+v: %v", i, c, err)
 		}
 		before, cursors := snapshotBytes(t, s), s.Pipelines()
+		version := s.OutboxVersion()
 		res, parts, err := s.Apply(0, uint64(i), b)
 		if err != nil {
 			t.Fatalf("command %d, %+v: %v", i, c, err)
 		}
+		if touched := slices.ContainsFunc(parts, func(p Part) bool { return p.Kind >= PartOutbox }); touched != (s.OutboxVersion() > version) {
+			t.Fatalf("command %d, %+v: parts %v, and the outbox's version went from %d to %d", i, c, parts, version, s.OutboxVersion())
+		}
+		m.box.id = ""
 		if want := m.apply(c); !errors.Is(res.Err, want) {
 			t.Fatalf("command %d, %+v: got %v, the model says %v", i, c, res.Err, want)
+		}
+		if res.ID != m.box.id {
+			t.Fatalf("command %d, %+v: done as %q, the model says %q", i, c, res.ID, m.box.id)
 		}
 		after := snapshotBytes(t, s)
 		if res.Err != nil && (!bytes.Equal(before, after) || len(parts) > 0) {
@@ -496,6 +508,7 @@ func compareModel(t *testing.T, s *State, m *model) {
 		}
 	}
 	compareOffice(t, s, m)
+	compareOutbox(t, s, &m.box)
 }
 
 // compareOffice holds flags and notes against the model's.

@@ -170,18 +170,23 @@ type Request struct {
 	From    string  // who asked, from where; for people
 	Node    string  // that accepted it
 	At      time.Time
+	// Doubtful is set by AdoptOutbox: the node that yielded may have written it to SCOM already, so its mark is to be
+	// looked for first.
+	Doubtful bool
 }
 
 // Field is one field of an alert that is to be changed: TicketId, Owner, CustomField1 to CustomField10.
 type Field struct{ Name, Value string }
 
-// Accept puts a request into the outbox. A request that asks the same of the same alert as one that is not settled yet, or that
-// has the Key of one that is not settled or was settled within KeepSettled, adds nothing: Result.ID is that one's. Refused with
-// ErrOutboxFull beyond the limits, which come from the settings. Result.ID is the ID under which it is done.
+// Accept puts a request into the outbox; Result.ID is the ID under which it is done. It adds nothing, and Result.ID names the one
+// that is there, if the request asks the same as the newest one of its alert that is not settled, or has the Key of one that is
+// not settled, parked, or was settled within KeepSettled. Nor does it if its own ID is known, so that it may be proposed again.
+// Only the newest one counts: between two closes of an alert it may have been asked to be opened again, and then the second close
+// is not the first. Refused with ErrOutboxFull beyond the limits, which come from the settings.
 type Accept struct {
 	Request    Request
-	MaxEntries int
-	MaxBytes   int // of all requests together, as they are encoded
+	MaxEntries int // 1 to MaxOutbox
+	MaxBytes   int // of all requests together, as they are encoded; 1 to MaxOutboxBytes
 }
 
 // Outcome is how a request ended.
@@ -194,20 +199,22 @@ const (
 	Refused                    // SCOM refuses for good: parked for a person
 )
 
-// Settle takes requests out of the outbox. Those that are not in it (any more) are passed over.
+// Settle takes requests out of the outbox. Those that are not in it (any more) are passed over. Refused with ErrParkedFull as a
+// whole if there is no room for those that SCOM refuses: the others can be settled without them. SplitSettle cuts a long one.
 type Settle struct {
 	Settled []Settlement
 	At      time.Time
 }
 
-// Settlement is how one request ended. Reason is SCOM's own words, at most 1 KiB; only for Refused.
+// Settlement is how one request ended. Reason is SCOM's own words, of which 1 KiB is kept; only for Refused.
 type Settlement struct {
 	ID      string
 	Outcome Outcome
 	Reason  string
 }
 
-// Retry puts parked requests back into the outbox, behind all others; ErrUnknown if none of them is parked.
+// Retry puts parked requests back into the outbox, behind all others; ErrUnknown if none of them is parked, ErrOutboxFull if there
+// is no room for all of them. What they were refused for is forgotten.
 type Retry struct {
 	IDs        []string
 	MaxEntries int
@@ -218,7 +225,8 @@ type Retry struct {
 type Discard struct{ IDs []string }
 
 // AdoptOutbox gives this cluster the requests that a node which yields its own epoch has accepted and not settled, and those it
-// has parked. Those that are here already, settled or not, stay as they are.
+// has parked. Those that are here already, settled or not, by their ID or their Key, stay as they are. What was accepted is not
+// turned away for the settings' limits, only beyond MaxOutbox and MaxOutboxBytes (ErrOutboxFull), or parked entries' (ErrParkedFull).
 type AdoptOutbox struct {
 	Node     string
 	Epoch    Epoch

@@ -14,15 +14,18 @@ type PartKind uint8
 
 // The kinds of parts, in the order in which Parts lists them.
 const (
-	PartMeta        PartKind = iota // token, leader, cluster id, management group, totals of dropped pipelines
-	PartLeaders                     // the list of leader changes
-	PartMaintenance                 // the flags of all nodes
-	PartNotes                       // the notes of merges
-	PartConfig                      // one version of the settings
-	PartPipe                        // a pipeline's position, totals and raised self-alerts
-	PartDelta                       // a pipeline's delivered map: exactly what the command names was recorded or forgotten
-	PartBase                        // a pipeline's delivered map as a whole
-	PartParked                      // one parked entry
+	PartMeta          PartKind = iota // token, leader, cluster id, management group, totals of dropped pipelines
+	PartLeaders                       // the list of leader changes
+	PartMaintenance                   // the flags of all nodes
+	PartNotes                         // the notes of merges
+	PartConfig                        // one version of the settings
+	PartPipe                          // a pipeline's position, totals and raised self-alerts
+	PartDelta                         // a pipeline's delivered map: exactly what the command names was recorded or forgotten
+	PartBase                          // a pipeline's delivered map as a whole
+	PartParked                        // one parked entry
+	PartOutbox                        // one request that waits
+	PartParkedRequest                 // one parked request
+	PartSettled                       // one request that has been settled
 )
 
 // Part names one part of the state, so that a backend without snapshots can store what changed.
@@ -32,6 +35,7 @@ type Part struct {
 	Pipeline string   // PartPipe, PartDelta, PartBase, PartParked
 	Key      alert.ID // PartParked
 	Version  uint64   // PartConfig
+	Request  string   // PartOutbox, PartParkedRequest, PartSettled: the request's ID
 }
 
 // String is the part's name as a path, such as "parked/default/<key>".
@@ -55,13 +59,19 @@ func (p Part) String() string {
 		return "base/" + p.Pipeline
 	case PartParked:
 		return "parked/" + p.Pipeline + "/" + p.Key.String()
+	case PartOutbox:
+		return "outbox/" + p.Request
+	case PartParkedRequest:
+		return "parked-request/" + p.Request
+	case PartSettled:
+		return "settled/" + p.Request
 	}
 	return fmt.Sprintf("part-%d", p.Kind)
 }
 
 func (p Part) compare(q Part) int {
 	return cmp.Or(cmp.Compare(p.Kind, q.Kind), strings.Compare(p.Pipeline, q.Pipeline),
-		cmp.Compare(p.Version, q.Version), compareIDs(p.Key, q.Key))
+		cmp.Compare(p.Version, q.Version), compareIDs(p.Key, q.Key), strings.Compare(p.Request, q.Request))
 }
 
 // Parts is a set of parts, sorted, each once. It may name a part whose content came out the same.

@@ -26,6 +26,7 @@ func (s *State) Restore(r io.Reader) error {
 	}
 	s.mu.Lock()
 	s.data = d
+	s.outboxVersion.Add(1)
 	s.mu.Unlock()
 	return nil
 }
@@ -53,11 +54,14 @@ func (in *recordReader) state() (data, error) {
 	d.leader, d.clusterID, d.group = r.string(), r.string(), r.string()
 	d.retired = Totals{Accepted: r.uvarint(), Parked: r.uvarint()}
 	changes, flags, notes := r.uvarint(), r.uvarint(), r.uvarint()
-	configs, pipes := r.uvarint(), r.uvarint()
+	configs := r.uvarint()
+	requests, refused, settled := r.uvarint(), r.uvarint(), r.uvarint()
+	pipes := r.uvarint()
 	if err := r.end(); err != nil {
 		return d, err
 	}
-	if changes > maxChanges || flags > maxMaintenance || notes > maxNotes || configs > maxConfigVersions || pipes > MaxPipelines {
+	if changes > maxChanges || flags > maxMaintenance || notes > maxNotes || configs > maxConfigVersions || pipes > MaxPipelines ||
+		requests > MaxOutbox || refused > MaxParked || settled > MaxSettled {
 		return d, errLimit
 	}
 	for range changes {
@@ -79,6 +83,9 @@ func (in *recordReader) state() (data, error) {
 		if err := in.config(&d); err != nil {
 			return d, err
 		}
+	}
+	if err := in.outbox(&d.outbox, int(requests), int(refused), int(settled)); err != nil {
+		return d, err
 	}
 	last := ""
 	for range pipes {

@@ -27,6 +27,9 @@ const (
 	recordFlag     = 'F'
 	recordNote     = 'N'
 	recordConfig   = 'C'
+	recordRequest  = 'O'
+	recordRefused  = 'Q'
+	recordSettled  = 'E'
 	recordPipe     = 'P'
 	recordVersions = 'V'
 	recordParked   = 'R'
@@ -37,8 +40,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Snapshot is the state at one moment. It may be written while commands are applied.
 type Snapshot struct {
-	data  // without pipes
-	pipes []pipeSnapshot
+	data   // without pipes and outbox
+	outbox outboxSnapshot
+	pipes  []pipeSnapshot
 }
 
 type pipeSnapshot struct {
@@ -50,7 +54,8 @@ type pipeSnapshot struct {
 }
 
 // Snapshot takes the state as it is now. It copies no versions: it shares them, and who changes a
-// shard later copies that one first. It holds readers up for some 10 µs for each pipeline.
+// shard later copies that one first. It holds readers up for some 10 µs for each pipeline, and some
+// 50 µs for 100,000 requests that wait.
 func (s *State) Snapshot() *Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -58,7 +63,7 @@ func (s *State) Snapshot() *Snapshot {
 		token: s.token, leader: s.leader, clusterID: s.clusterID, group: s.group, retired: s.retired,
 		changes: slices.Clone(s.changes), configs: slices.Clone(s.configs),
 		flags: slices.Clone(s.flags), notes: slices.Clone(s.notes),
-	}}
+	}, outbox: s.outbox.snapshot()}
 	for _, name := range slices.Sorted(maps.Keys(s.pipes)) {
 		snap.pipes = append(snap.pipes, s.pipes[name].snapshot(name))
 	}
@@ -92,6 +97,7 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	for i := range s.configs {
 		o.record(recordConfig, appendConfig(o.body(), &s.configs[i]))
 	}
+	s.outbox.write(o)
 	for i := range s.pipes {
 		s.pipes[i].write(o)
 	}
@@ -110,6 +116,9 @@ func (s *Snapshot) appendMeta(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s.flags)))
 	b = binary.AppendUvarint(b, uint64(len(s.notes)))
 	b = binary.AppendUvarint(b, uint64(len(s.configs)))
+	b = binary.AppendUvarint(b, uint64(s.outbox.n))
+	b = binary.AppendUvarint(b, uint64(len(s.outbox.parked)))
+	b = binary.AppendUvarint(b, uint64(len(s.outbox.settled)))
 	return binary.AppendUvarint(b, uint64(len(s.pipes)))
 }
 

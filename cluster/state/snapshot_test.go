@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -37,6 +38,7 @@ func furnished(t testing.TB, n int) *State {
 	for _, p := range pieces {
 		mustApply(t, s, 1, p)
 	}
+	furnishOutbox(t, s, n)
 	mustApply(t, s, 1, Commit{Pipeline: "zz", Cursor: ms0})
 	mustApply(t, s, 1, SetPipelines{Names: []string{"alerts/default"}, At: t0})
 	return s
@@ -55,7 +57,8 @@ func TestASnapshotRestoresEverything(t *testing.T) {
 			t.Errorf("%d versions: the restored state writes another snapshot", n)
 		}
 		read := func(s *State) string {
-			return fmt.Sprint(s.Pipelines(), s.Changes(), s.ConfigHistory(), s.ParkedList("alerts/default"), s.Totals(), s.Leader(), s.ClusterID(), s.Maintenance(), s.Notes())
+			return fmt.Sprint(s.Pipelines(), s.Changes(), s.ConfigHistory(), s.ParkedList("alerts/default"), s.Totals(), s.Leader(), s.ClusterID(), s.Maintenance(), s.Notes(),
+				s.Outbox(MaxOutbox), s.ParkedRequests(), s.SettledList(MaxSettled), fmt.Sprint(s.OutboxInfo()))
 		}
 		if read(got) != read(s) {
 			t.Errorf("%d versions: the restored state reads otherwise", n)
@@ -118,6 +121,16 @@ func TestASnapshotWithListsOutOfBoundsIsRefused(t *testing.T) {
 		"a flag twice":       {func(d *data) { d.flags[1] = d.flags[0] }, errOrder},
 		"too many flags":     {func(d *data) { d.flags = make([]Maintenance, maxMaintenance+1) }, errLimit},
 		"too many notes":     {func(d *data) { d.notes = make([]Note, maxNotes+1) }, errLimit},
+		"requests out of order": {func(d *data) {
+			c := d.outbox.chunks[0]
+			c[0], c[1] = c[1], c[0]
+		}, errOrder},
+		"a request that waits and is parked":  {func(d *data) { d.outbox.chunks[0][0].ID = "q" }, errOrder},
+		"a Key twice":                         {func(d *data) { d.outbox.chunks[0][0].Key = d.outbox.parked["q"].Request.Key }, errOrder},
+		"a request that waits and is settled": {func(d *data) { d.outbox.settled[0].Request.ID = d.outbox.chunks[0][0].ID }, errOrder},
+		"settled twice":                       {func(d *data) { d.outbox.settled[0] = d.outbox.settled[1] }, errOrder},
+		"too many settled":                    {func(d *data) { d.outbox.settled = slices.Repeat(d.outbox.settled, MaxSettled) }, errLimit},
+		"parked requests of too many bytes":   {func(d *data) { d.outbox.parked["q"].Reason = strings.Repeat("x", 100_000); d.fillParked(170) }, errLimit},
 	} {
 		s := furnished(t, 1)
 		c.spoil(&s.data)
@@ -142,6 +155,9 @@ func TestFaultsOfTheStoreAreReported(t *testing.T) {
 
 func TestASnapshotStaysAsItWasTaken(t *testing.T) {
 	s := furnished(t, 5000)
+	for i := range 500 {
+		mustApply(t, s, 1, accept(request(50_000+i)))
+	}
 	want := snapshotBytes(t, s)
 	snap := s.Snapshot()
 	var sent []alert.Version
@@ -155,6 +171,14 @@ func TestASnapshotStaysAsItWasTaken(t *testing.T) {
 	mustApply(t, s, 1, SetMaintenance{Node: "primary", On: true, Author: "eve", At: t0})
 	mustApply(t, s, 1, SetMaintenance{Node: "witness", At: t0})
 	mustApply(t, s, 1, AdoptNote{Node: "n", Text: "later", At: t0})
+	mustApply(t, s, 1, accept(request(100_001)))
+	waiting := s.Outbox(MaxOutbox)
+	for i := 0; i < len(waiting); i += 3 {
+		mustApply(t, s, 1, settle(t0, Refused, waiting[i].ID))
+	}
+	mustApply(t, s, 1, Discard{IDs: []string{"q"}})
+	mustApply(t, s, 1, Retry{IDs: []string{waiting[0].ID}, MaxEntries: MaxOutbox, MaxBytes: MaxOutboxBytes})
+	mustApply(t, s, 1, settle(t0.Add(KeepSettled+time.Hour), Done, waiting[0].ID))
 	var got bytes.Buffer
 	if _, err := snap.WriteTo(&got); err != nil {
 		t.Fatal(err)
@@ -207,6 +231,17 @@ func TestReadersAndSnapshotsRunBesideApply(t *testing.T) {
 		}
 		s.Totals()
 	})
+	background(func() {
+		v := s.OutboxVersion()
+		n, _, _ := s.OutboxInfo()
+		if got := len(s.Outbox(MaxOutbox)); got != n && v == s.OutboxVersion() {
+			t.Errorf("%d requests wait, and %d are listed", n, got)
+		}
+		s.ParkedRequests()
+		s.SettledList(10)
+		s.Request(requestID(0))
+		s.Settled(requestID(0))
+	})
 	for i := range 60 {
 		c := Commit{Pipeline: "alerts/default", Cursor: ms0 + alert.Millis(i*1000), Forget: ms0 + alert.Millis(i*1000) - 20_000, Parked: []Parked{parkedEntry(i, 9)}}
 		for n := range 200 {
@@ -216,6 +251,16 @@ func TestReadersAndSnapshotsRunBesideApply(t *testing.T) {
 		mustApply(t, s, 1, SetMaintenance{Node: "secondary", On: i%2 == 0, At: t0})
 		mustApply(t, s, 1, SetMaintenance{Node: "primary", On: true, Start: uint64(i), At: t0})
 		mustApply(t, s, 1, AdoptNote{Node: "n", Text: fmt.Sprint("note ", i), At: t0})
+		for n := range 20 {
+			mustApply(t, s, 1, accept(request(10_000+i*20+n)))
+			if n%3 > 0 {
+				mustApply(t, s, 1, settle(t0, Outcome(n%3+1), requestID(10_000+i*20+n/2)))
+			}
+		}
+		if list := s.ParkedRequests(); len(list) > 5 {
+			mustApply(t, s, 1, Retry{IDs: []string{list[0].Request.ID}, MaxEntries: MaxOutbox, MaxBytes: MaxOutboxBytes})
+			mustApply(t, s, 1, Discard{IDs: []string{list[1].Request.ID}})
+		}
 	}
 	close(stop)
 	wg.Wait()

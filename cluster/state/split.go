@@ -87,3 +87,26 @@ func (s *splitter) next() {
 	s.done = append(s.done, s.piece)
 	s.piece, s.left, s.prev = Commit{}, s.room, 0
 }
+
+// SplitSettle cuts s into pieces that each fit into a command under any token. Each settles what it names, whatever becomes of
+// the others. Reasons are cut to what is kept of them.
+func SplitSettle(s Settle) []Settle {
+	room := MaxCommand - len(appendOp(appendToken([]byte{commandVersion, byte(kindSettle)}, longestToken), Settle{At: s.At})) - binary.MaxVarintLen16
+	piece, left := Settle{At: s.At}, room
+	var out []Settle
+	var scratch []byte
+	for _, x := range s.Settled {
+		x.Reason = clipTo(x.Reason, maxReason)
+		scratch = appendSettlement(scratch[:0], &x)
+		if len(scratch) > left {
+			out = append(out, piece)
+			piece.Settled, left = nil, room
+		}
+		piece.Settled = append(piece.Settled, x)
+		left -= len(scratch)
+	}
+	if len(piece.Settled) > 0 {
+		out = append(out, piece)
+	}
+	return out
+}

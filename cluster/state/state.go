@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scomconnector/poller/alert"
@@ -14,6 +15,7 @@ import (
 type State struct {
 	mu sync.RWMutex // guards data
 	data
+	outboxVersion atomic.Uint64 // of this process, so that it also grows when a snapshot replaces data
 }
 
 // data is everything that Restore replaces at once.
@@ -28,6 +30,7 @@ type data struct {
 	notes     []Note          // oldest first, at most maxNotes
 	pipes     map[string]*pipeline
 	retired   Totals // of pipelines that were dropped
+	outbox    outbox
 }
 
 // pipeline is one stream to one destination.
@@ -47,7 +50,7 @@ type pipeline struct {
 // New is the state before the first command.
 func New() *State { return &State{data: newData()} }
 
-func newData() data { return data{pipes: map[string]*pipeline{}} }
+func newData() data { return data{pipes: map[string]*pipeline{}, outbox: newOutbox()} }
 
 // Apply applies one committed command. raftTerm is the term in which the log ordered it; a backend
 // without terms passes 0. Result.Err is the state machine's refusal: nothing was changed, Parts is
@@ -99,7 +102,23 @@ func (s *State) apply(raftTerm uint64, c Command) (Result, Parts) {
 	case AdoptNote:
 		return s.adoptNote(op)
 	}
-	panic(fmt.Sprintf("state: Decode returned a %T", c.Op))
+	return s.applyOutbox(c.Op)
+}
+
+func (s *State) applyOutbox(op Op) (Result, Parts) {
+	switch op := op.(type) {
+	case Accept:
+		return s.accept(&op)
+	case Settle:
+		return s.settle(&op)
+	case Retry:
+		return s.retry(&op)
+	case Discard:
+		return s.discard(op)
+	case AdoptOutbox:
+		return s.adoptOutbox(&op)
+	}
+	panic(fmt.Sprintf("state: Decode returned a %T", op))
 }
 
 func refuse(err error) (Result, Parts) { return Result{Err: err}, nil }

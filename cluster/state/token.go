@@ -35,8 +35,10 @@ var (
 	ErrTermOver = errors.New("term is over")
 	// ErrStale: the version the command expected is not the current one.
 	ErrStale = errors.New("the version has changed meanwhile")
-	// ErrParkedFull: the destination's parked entries are at their limit.
+	// ErrParkedFull: the parked entries, of the destination or of close requests, are at their limit.
 	ErrParkedFull = errors.New("parked entries are at their limit")
+	// ErrOutboxFull: as many close requests wait as may.
+	ErrOutboxFull = errors.New("too many close requests wait already")
 	// ErrFull: the delivered map, or the number of pipelines, raised self-alerts or maintenance flags, is at its limit.
 	ErrFull = errors.New("a limit of the replicated state is reached")
 	// ErrMaintenance: a node that must not be in maintenance at the same time is.

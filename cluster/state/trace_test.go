@@ -106,12 +106,26 @@ func TestTrace(t *testing.T) {
 			Known: []ConfigSum{{1, sumOf("{}")}, {2, sumOf("{1}")}, {3, sumOf("{3}")}}}},
 		{"another's, which know nothing of these", 5, AdoptSettings{Node: "primary", Epoch: epoch2, Text: []byte("{4}"), Author: "eve", At: t0, Known: []ConfigSum{{1, sumOf("{}")}, {2, sumOf("{4}")}}}},
 		{"and what it did", 5, AdoptNote{Node: "primary", Epoch: epoch2, Text: "primary led alone", At: t0}},
+		{"a moobot has an alert closed", 5, accept(named("a", 1))},
+		{"and once more, at the other node", 5, accept(named("b", 1))},
+		{"somebody has it opened again", 5, accept(with(named("c", 1), func(q *Request) { q.State, q.Comment = 0, "not yet" }))},
+		{"and closed", 5, accept(keyed("d", 1, "key"))},
+		{"another alert, with no room left", 5, Accept{Request: named("e", 2), MaxEntries: 3, MaxBytes: 1000}},
+		{"SCOM has done two and refuses one", 5, Settle{At: t0, Settled: []Settlement{{"a", Done, ""}, {"c", Already, ""}, {"d", Refused, "The monitor is unhealthy"}}}},
+		{"a node yields: what it has accepted, of which one is here", 5, AdoptOutbox{Node: "primary", Epoch: epoch2, Requests: []Request{named("a", 1), named("f", 3)},
+			Parked: []ParkedRequest{{Request: named("g", 4), Reason: "no such alert", At: t0}}}},
+		{"the refused one is tried again", 5, retry("d")},
+		{"the other is dealt with", 5, Discard{IDs: []string{"g"}}},
+		{"a day later everything is done", 5, settle(t0.Add(KeepSettled), Done, "f", "d")},
 		{"the destination is renamed", 5, SetPipelines{Names: []string{"alerts/main"}, Carry: map[string]string{"alerts/main": "alerts/default"}, At: t0}},
 		{"it is removed", 5, SetPipelines{At: t0}},
 		{"a week later", 5, SetPipelines{At: t0.AddDate(0, 0, 7)}},
 	} {
 		res, parts := apply(t, s, step.term, step.op)
 		fmt.Fprintf(&out, "# %s\n%d %T -> version %d, err %v, parts %v\n", step.what, step.term, step.op, res.Version, res.Err, parts)
+		if res.ID != "" {
+			fmt.Fprintf(&out, "  done as %s\n", res.ID)
+		}
 		trace(&out, s)
 	}
 	golden(t, "trace.txt", out.String())
@@ -129,6 +143,15 @@ func trace(out *strings.Builder, s *State) {
 	}
 	for _, n := range s.Notes() {
 		fmt.Fprintf(out, "  %s of epoch %d: %s\n", n.Node, n.Epoch.Number, n.Text)
+	}
+	for _, q := range s.Outbox(MaxOutbox) {
+		fmt.Fprintf(out, "  request %s for %s state %d %q doubtful %v\n", q.ID, q.Alert, q.State, q.Comment, q.Doubtful)
+	}
+	for _, p := range s.ParkedRequests() {
+		fmt.Fprintf(out, "  parked request %s: %s\n", p.Request.ID, p.Reason)
+	}
+	for _, e := range s.SettledList(MaxSettled) {
+		fmt.Fprintf(out, "  settled %s outcome %d %q\n", e.Request.ID, e.Outcome, e.Reason)
 	}
 	for _, p := range s.Pipelines() {
 		fmt.Fprintf(out, "  %s started %v cursor %v floor %v accepted %d parked %d/%d remembered %d raised %v removed %v\n", p.Name, p.Started, p.Cursor,

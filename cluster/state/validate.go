@@ -45,7 +45,7 @@ func validate(c Command) error {
 		}
 		return errors.Join(checkYielded(op.Node, op.Epoch), checkTime(op.At))
 	}
-	return fmt.Errorf("%T is not a command", c.Op)
+	return validateOutbox(c.Op)
 }
 
 func validateCommit(c *Commit) error {

@@ -23,6 +23,7 @@ type scene struct {
 	mu     sync.Mutex // guards what follows
 	status v1.Status
 	err    error // of whatever it is asked for
+	closes sceneCloses
 }
 
 var sceneTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
@@ -45,10 +46,12 @@ func scenes(t *testing.T, gone string) string {
 		"lone":       {status: loneStatus(gone)},
 		"calm":       {status: calmStatus(gone)},
 		"lost":       {status: calmStatus(gone), err: fmt.Errorf("%w: primary is back", api.ErrLeaderAlive)},
+		"closing":    {status: pairStatus(srv.URL, gone), closes: closingScene()},
+		"refusing":   {status: pairStatus(srv.URL, gone), closes: closingScene()},
 	} {
 		h := api.New(api.Config{Addresses: nil}, api.Deps{
 			Status: s.now, Ready: func() []string { return nil }, Leader: func() bool { now := s.now(); return now.Leader == now.Node },
-			Gatherer: prometheus.NewRegistry(), Office: s, Names: func() []string { return nil }, Log: hclog.NewNullLogger(),
+			Gatherer: prometheus.NewRegistry(), Office: s, Closes: &s.closes, Parked: &s.closes, Names: func() []string { return nil }, Log: hclog.NewNullLogger(),
 		})
 		mux.Handle("/"+name+"/", http.StripPrefix("/"+name, h))
 	}

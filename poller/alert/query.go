@@ -18,8 +18,8 @@ type Query struct {
 	Slow bool
 }
 
-// MaxQueryIDs bounds Query.IDs, so that the criteria text stays far below IIS' limits.
-const MaxQueryIDs = 50
+// MaxQueryIDs bounds Query.IDs, so that the criteria text stays far below IIS' limits; 100 are 4 KB.
+const MaxQueryIDs = 100
 
 // Row is one row of an answer. A row that cannot be understood has Err set and a nil Alert.
 type Row struct {
@@ -49,7 +49,9 @@ type Fault struct {
 	All bool
 	// RetryAfter, if not zero, is the least pause before the next attempt makes sense.
 	RetryAfter time.Duration
-	Err        error
+	// Unknown says that what was asked for may have been done all the same; only of a change.
+	Unknown bool
+	Err     error
 }
 
 func (f *Fault) Error() string { return "console " + f.Console + ": " + f.Err.Error() }

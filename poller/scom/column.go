@@ -4,7 +4,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // column is what a field of a row means to us.
@@ -152,7 +151,6 @@ func parseColumns(body []byte) []string {
 	var list []struct {
 		ID string `json:"id"`
 	}
-	lenient := json.JoinOptions(json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if json.Unmarshal(body, &list, lenient) != nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-// Package scom reads alerts from SCOM's web consoles over REST (1801 or later).
+// Package scom reads and changes alerts at SCOM's web consoles over REST (1801 or later).
 //
 //	client, err := scom.New(scom.Config{Consoles: []scom.Console{{
 //		URL: "https://scom1.contoso.com/OperationsManager", Domain: "CONTOSO", User: "svc", Password: secret,
@@ -24,6 +24,10 @@
 // A bad log-on is dear: directories lock an account after a few, wherever they were
 // made. So there is one log-on at a time for each account, a refusal silences the
 // account at all consoles for minutes, and no other spelling of the log-on is tried.
+//
+// Changes (write.go; what is assumed of them stands in writewire.go) use the same
+// session and the same pauses, and are never repeated here: a fault says whether the
+// change may have happened, and the caller decides.
 //
 // SCOM's clock is the only one that counts for positions: Answer.ServerDate comes from
 // the Date header, less the whole seconds the console took to answer, since the rows

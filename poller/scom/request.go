@@ -27,7 +27,9 @@ type failure struct {
 	// refused), so the next one is due without further attempts.
 	away       bool
 	retryAfter time.Duration // what the console itself asked for
-	err        error
+	// unsent: the console has not done what was asked for. Mostly nobody can tell.
+	unsent bool
+	err    error
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -179,13 +181,13 @@ func (c *console) explain(ctx, reqCtx context.Context, err error, unconnected bo
 		return ctx.Err()
 	}
 	if late, ok := errors.AsType[*timeout](errors.Join(context.Cause(reqCtx), err)); ok {
-		return &failure{class: alert.FaultTimeout, away: true, err: late}
+		return &failure{class: alert.FaultTimeout, away: true, unsent: unconnected, err: late}
 	}
 	if late, ok := errors.AsType[interface {
 		error
 		Timeout() bool
 	}](err); ok && late.Timeout() {
-		return &failure{class: alert.FaultTimeout, away: true, err: fmt.Errorf("no answer in time: %w", err)}
+		return &failure{class: alert.FaultTimeout, away: true, unsent: unconnected, err: fmt.Errorf("no answer in time: %w", err)}
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return broken("the answer was cut in the middle")
@@ -194,7 +196,7 @@ func (c *console) explain(ctx, reqCtx context.Context, err error, unconnected bo
 		err = fmt.Errorf("%w: set CaFile to the authority that signed the console's certificate", err)
 	}
 	if unconnected {
-		return &failure{class: alert.FaultTransport, away: true, err: fmt.Errorf("no connection: %w", err)}
+		return &failure{class: alert.FaultTransport, away: true, unsent: true, err: fmt.Errorf("no connection: %w", err)}
 	}
 	return broken("connection lost: %w", err)
 }

@@ -16,9 +16,11 @@ import (
 // session is one log-on at one console: its cookies, and what was learnt at its start.
 type session struct {
 	columns []string // what to ask for
+	user    string   // who SCOM says has logged on
 
-	mu      sync.Mutex // guards cookies
+	mu      sync.Mutex // guards what follows
 	cookies []*http.Cookie
+	lacks   map[string]bool // paths that this server does not have
 }
 
 // sign adds the cookies to a request, and the CSRF token as a header where the server has one.
@@ -231,6 +233,9 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 		return nil, broken("log-on: the console accepted it but sent no %s cookie: is there a proxy in between that removes it?", cookieSession)
 	}
 	c.account.accept()
+	if s.user = parseUser(a.body); s.user == "" {
+		s.user = c.account.name
+	}
 	return s, nil
 }
 

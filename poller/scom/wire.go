@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 
 	"scomconnector/poller/alert"
 )
@@ -107,7 +106,6 @@ func errorMessage(body []byte) string {
 		Message string `json:"errorMessage"`
 		Other   string `json:"message"` // what ASP.NET itself sends
 	}
-	lenient := json.JoinOptions(json.MatchCaseInsensitiveNames(true), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	if json.Unmarshal(body, &said, lenient) != nil {
 		return ""
 	}
@@ -118,8 +116,9 @@ func errorMessage(body []byte) string {
 }
 
 // clip makes a stranger's text fit for a log line.
-func clip(s string) string {
-	const most = 300
+func clip(s string) string { return clipTo(s, 300) }
+
+func clipTo(s string, most int) string {
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) > most {
 		s = s[:most] + "..."
@@ -182,4 +181,15 @@ func criteriaRefused(status int, message string) bool {
 // a JSON string, printed in an array in the documentation.
 func wantsWindows(body []byte) bool {
 	return strings.EqualFold(strings.Trim(string(body), "[] \t\r\n\""), "Windows")
+}
+
+// parseUser reads who has logged on, "" where SCOM does not say.
+func parseUser(body []byte) string {
+	var said struct {
+		Name string `json:"name"`
+	}
+	if json.Unmarshal(body, &said, lenient) != nil {
+		return ""
+	}
+	return said.Name
 }

@@ -27,6 +27,7 @@ type Faults struct {
 	HTML            bool // a page with status 200
 	Status          int  // this status with a small HTML page, such as 503
 	BadJSON         bool // status 200, and JSON that breaks off into garbage
+	DoThenHang      bool // a change is made, and never answered
 	SessionGone     bool // the session is forgotten and answered as expired; then the fault is over
 	WrongPassword   bool // every log-on is refused, as if the password had been changed; with Count, set Path to authenticate
 

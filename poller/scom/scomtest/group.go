@@ -36,6 +36,8 @@ type Options struct {
 	// ResetOnClose is the administrator's setting of 2022: closing an unhealthy monitor's alert
 	// resets the monitor instead of being refused.
 	ResetOnClose bool
+	// BracedFailures names alerts that could not be changed in braces and upper case, as .NET may print a GUID.
+	BracedFailures bool
 	// DateFractions accepts fractions of a second in criteria; whether SCOM does is not known.
 	DateFractions bool
 	// RefusalStatus is the HTTP status beside {"errorMessage":...} for bad criteria, default 400.

@@ -40,9 +40,14 @@ func (c *Console) setStates(w http.ResponseWriter, r *request) {
 		if f := c.group.write(id, r.session.user, q.Comment, func(a *Alert) {
 			a.setState(state, r.session.user, c.group.now())
 		}); f != nil {
+			if c.group.opt.BracedFailures {
+				braced := "{" + strings.ToUpper(id) + "}"
+				f.AlertID = &braced
+			}
 			failures = append(failures, *f)
 		}
 	}
+	c.maybeHang(r)
 	failed := len(failures) > 0
 	if c.group.opt.Version == "1801" { // the documentation of 2018 has a bare boolean
 		writeJSON(w, !failed)
@@ -52,6 +57,13 @@ func (c *Console) setStates(w http.ResponseWriter, r *request) {
 		failures = append(failures, failure{})
 	}
 	writeJSON(w, map[string]any{"failures": failures, "isFailure": failed})
+}
+
+// maybeHang keeps the answer to a change that was made.
+func (c *Console) maybeHang(r *request) {
+	if r.faults.DoThenHang {
+		c.hang(r.Context())
+	}
 }
 
 // mayWrite answers itself where the account's role may only read.
@@ -180,6 +192,7 @@ func (c *Console) setDetails(w http.ResponseWriter, r *request) {
 			a.CustomFields[i] = text(v)
 		}
 	})
+	c.maybeHang(r)
 	d, ok := c.group.detailsOf(q.ID)
 	if !ok {
 		d = &q
@@ -209,6 +222,7 @@ func (c *Console) resetMonitor(w http.ResponseWriter, r *request) {
 		return
 	}
 	err := c.group.ResetMonitor(id)
+	c.maybeHang(r)
 	if err != nil {
 		refuse(w, http.StatusNotFound, err.Error())
 		return
