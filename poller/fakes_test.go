@@ -476,14 +476,15 @@ func (s *fakeState) get(f func(s *fakeState)) {
 
 // rig is a world with one pipeline. It lives in a synctest bubble.
 type rig struct {
-	t     *testing.T
-	cfg   Config
-	scom  *fakeSCOM
-	lam   *fakeLAM
-	enc   *fakeEncoder
-	state *fakeState
-	p     *Pipeline
-	stop  func() error // ends the term and returns what Run did
+	t      *testing.T
+	cfg    Config
+	scom   *fakeSCOM
+	lam    *fakeLAM
+	enc    *fakeEncoder
+	state  *fakeState
+	p      *Pipeline
+	alarms func() []Alarm
+	stop   func() error // ends the term and returns what Run did
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
@@ -499,7 +500,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 func (r *rig) begin() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
-	r.p = New(r.cfg, Deps{Source: r.scom, Sink: &session{fakeLAM: r.lam}, Ledger: r.state.ledger(), Encoder: r.enc, Rand: rand.Float64})
+	r.p = New(r.cfg, Deps{Source: r.scom, Sink: &session{fakeLAM: r.lam}, Ledger: r.state.ledger(), Encoder: r.enc, Rand: rand.Float64, Alarms: r.alarms})
 	done := make(chan error, 1)
 	p := r.p
 	go func() { done <- p.Run(ctx) }()

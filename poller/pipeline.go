@@ -69,6 +69,16 @@ type Deps struct {
 	Log     hclog.Logger   // nil: silent
 	Metrics *Metrics       // nil: counted, but not exported
 	Rand    func() float64 // in [0,1), safe for concurrent use; spreads retries; nil: math/rand
+	// Alarms are told in Moogsoft beside the pipeline's own. It is asked every second and must not block; nil: none.
+	Alarms func() []Alarm
+}
+
+// Alarm is a self-alert about something that is not the pipeline's: it is out for as long as Raised is set, over crashes and
+// changes of leadership. One that is not listed stays as it is.
+type Alarm struct {
+	Kind          string // part of the signature, none of the pipeline's own
+	Raised        bool
+	Text, Cleared string // what is told when it begins and when it ends
 }
 
 // Pipeline carries one stream to one destination, for one term.
@@ -81,6 +91,7 @@ type Pipeline struct {
 	log     hclog.Logger
 	metrics *Metrics
 	rand    func() float64
+	alarms  func() []Alarm
 
 	board     board         // what Status shows
 	confirm   atomic.Bool   // an operator has confirmed that vanished alerts are gone
@@ -92,7 +103,7 @@ type Pipeline struct {
 func New(cfg Config, deps Deps) *Pipeline {
 	p := &Pipeline{
 		cfg: cfg, source: deps.Source, sink: deps.Sink, ledger: deps.Ledger, encoder: deps.Encoder,
-		log: deps.Log, metrics: deps.Metrics, rand: deps.Rand, drain: make(chan struct{}),
+		log: deps.Log, metrics: deps.Metrics, rand: deps.Rand, alarms: deps.Alarms, drain: make(chan struct{}),
 	}
 	if p.log == nil {
 		p.log = hclog.NewNullLogger()
@@ -103,6 +114,9 @@ func New(cfg Config, deps Deps) *Pipeline {
 	}
 	if p.rand == nil {
 		p.rand = rand.Float64
+	}
+	if p.alarms == nil {
+		p.alarms = func() []Alarm { return nil }
 	}
 	p.board.phase(PhaseIdle, "")
 	return p

@@ -164,7 +164,7 @@ func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed) error {
 		running = append(running, poller.New(l.cfg, poller.Deps{
 			Source: g, Sink: l.dest, Encoder: g,
 			Ledger: &ledger{term: term, state: n.state(), pipeline: l.name},
-			Log:    n.log.Named("poller"), Metrics: n.polling,
+			Log:    n.log.Named("poller"), Metrics: n.polling, Alarms: func() []poller.Alarm { return n.alarms(l.name) },
 		}))
 	}
 	n.setRunning(running, encoders)

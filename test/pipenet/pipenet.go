@@ -21,7 +21,8 @@ type Net struct {
 	mu        sync.Mutex // guards all below
 	listeners map[string]*listener
 	cut       map[[2]string]bool // from, to
-	changed   chan struct{}      // closed and replaced whenever cut changes
+	frozen    map[string]bool    // hosts
+	changed   chan struct{}      // closed and replaced whenever cut or frozen changes
 	conns     map[*conn]struct{}
 }
 
@@ -30,6 +31,7 @@ func New() *Net {
 	return &Net{
 		listeners: map[string]*listener{},
 		cut:       map[[2]string]bool{},
+		frozen:    map[string]bool{},
 		changed:   make(chan struct{}),
 		conns:     map[*conn]struct{}{},
 	}
@@ -86,6 +88,19 @@ func (n *Net) CutOneWay(from, to string) { n.set(true, [2]string{from, to}) }
 // Heal joins the two hosts again; what was waiting goes through.
 func (n *Net) Heal(a, b string) { n.set(false, [2]string{a, b}, [2]string{b, a}) }
 
+// Freeze drops everything to and from the host until Thaw, whatever is cut or healed meanwhile, as while its processes stand still.
+func (n *Net) Freeze(host string) { n.freeze(host, true) }
+
+// Thaw ends Freeze; what was waiting goes through, unless its link is cut.
+func (n *Net) Thaw(host string) { n.freeze(host, false) }
+
+func (n *Net) freeze(host string, on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.frozen[host] = on
+	n.tell()
+}
+
 // Crash closes the host's connections and listeners, as the end of its process does.
 func (n *Net) Crash(host string) {
 	n.mu.Lock()
@@ -120,17 +135,28 @@ func (n *Net) set(cut bool, links ...[2]string) {
 			delete(n.cut, l)
 		}
 	}
+	n.tell()
+}
+
+// tell has everybody who waits look again. n.mu is held.
+func (n *Net) tell() {
 	close(n.changed)
 	n.changed = make(chan struct{})
+}
+
+// whole reports whether what from sends reaches to, and otherwise what to wait for.
+func (n *Net) whole(from, to string) (bool, <-chan struct{}) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.cut[[2]string{from, to}] && !n.frozen[from] && !n.frozen[to], n.changed
 }
 
 // await returns once the link from-to is whole, or with ctx's error.
 func (n *Net) await(ctx context.Context, from, to string) error {
 	for {
-		n.mu.Lock()
-		cut, changed := n.cut[[2]string{from, to}] || n.cut[[2]string{to, from}], n.changed
-		n.mu.Unlock()
-		if !cut {
+		there, changed := n.whole(from, to)
+		back, _ := n.whole(to, from)
+		if there && back {
 			return ctx.Err()
 		}
 		select {
@@ -206,10 +232,8 @@ type conn struct {
 
 func (c *conn) Write(p []byte) (int, error) {
 	for {
-		c.net.mu.Lock()
-		cut, changed := c.net.cut[[2]string{c.from, c.to}], c.net.changed
-		c.net.mu.Unlock()
-		if !cut {
+		whole, changed := c.net.whole(c.from, c.to)
+		if whole {
 			return c.Conn.Write(p)
 		}
 		c.mu.Lock()
@@ -263,9 +287,9 @@ func (c *conn) Close() error {
 		close(c.closed)
 		c.net.mu.Lock()
 		delete(c.net.conns, c)
-		cut, changed := c.net.cut[[2]string{c.from, c.to}], c.net.changed
 		c.net.mu.Unlock()
-		if !cut {
+		whole, changed := c.net.whole(c.from, c.to)
+		if whole {
 			c.Conn.Close()
 			return
 		}

@@ -55,3 +55,31 @@ func TestCutLinkHangsUntilHealedAndClosesNothing(t *testing.T) {
 		ln.Close()
 	})
 }
+
+func TestFrozenHostStaysSilentWhateverIsHealed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := New()
+		ln, err := n.Listen("b:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		n.Freeze("a")
+		n.Cut("a", "b")
+		n.Heal("a", "b")
+		for _, from := range []string{"a", "c"} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			if _, err := n.Dialer(from)(ctx, "tcp", "b:1"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("dial from %s: got %v, want a deadline error", from, err)
+			}
+			n.Freeze("b")
+		}
+		n.Thaw("a")
+		n.Thaw("b")
+		go ln.Accept() //nolint:errcheck // the dial is what is tested
+		if _, err := n.Dialer("a")(t.Context(), "tcp", "b:1"); err != nil {
+			t.Errorf("dial after the thaw: %v", err)
+		}
+	})
+}
