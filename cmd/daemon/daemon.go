@@ -71,6 +71,7 @@ type node struct {
 	feed          *feed
 	parsed        *settings.Cluster
 	parsedVersion uint64
+	parsedSum     uint64
 	running       []*poller.Pipeline // of the term; nil while none runs
 	encoders      []namedEncoder     // of the running pipelines
 	drained       chan struct{}      // closed when these have ended; nil while none runs
