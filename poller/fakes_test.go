@@ -480,15 +480,16 @@ func (s *fakeState) get(f func(s *fakeState)) {
 
 // rig is a world with one pipeline. It lives in a synctest bubble.
 type rig struct {
-	t     *testing.T
-	cfg   Config
-	scom  *fakeSCOM
-	lam   *fakeLAM
-	enc   *fakeEncoder
-	state *fakeState
-	p     *Pipeline
-	echo  func(*alert.Alert, alert.Version) bool
-	stop  func() error // ends the term and returns what Run did
+	t      *testing.T
+	cfg    Config
+	scom   *fakeSCOM
+	lam    *fakeLAM
+	enc    *fakeEncoder
+	state  *fakeState
+	p      *Pipeline
+	alarms func() []Alarm
+	echo   func(*alert.Alert, alert.Version) bool
+	stop   func() error // ends the term and returns what Run did
 }
 
 func newRig(t *testing.T, change func(*Config)) *rig {
@@ -504,7 +505,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 func (r *rig) begin() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
-	r.p = New(r.cfg, Deps{Source: r.scom, Sink: &session{fakeLAM: r.lam}, Ledger: r.state.ledger(), Encoder: r.enc, Rand: rand.Float64, Echo: r.echo})
+	r.p = New(r.cfg, Deps{Source: r.scom, Sink: &session{fakeLAM: r.lam}, Ledger: r.state.ledger(), Encoder: r.enc, Rand: rand.Float64, Echo: r.echo, Alarms: r.alarms})
 	done := make(chan error, 1)
 	p := r.p
 	go func() { done <- p.Run(ctx) }()

@@ -102,6 +102,9 @@ func (s *sender) tell(ctx context.Context) error {
 	why := s.p.board.blockedText()
 	level(kindFull, why != "", why == "" && readOnce,
 		"The connector delivers nothing new: "+why, "The connector delivers again.")
+	for _, a := range s.p.alarms() {
+		level(a.Kind, a.Raised, !a.Raised, a.Text, a.Cleared)
+	}
 	if o := s.own.lamGone; o != nil && (s.own.complete.After(o.to) || now.Sub(o.to) >= reportAnyway) {
 		told := fmt.Sprintf("Moogsoft took no events from %s to %s; %d alert changes arrived late, none was lost.", utc(o.from), utc(o.to), o.late)
 		event(kindLAM, classConnector, severityAlarm, told)

@@ -75,6 +75,16 @@ type Deps struct {
 	// row is recorded, and not sent. nil sends all; it must be nil unless there is exactly one destination, from
 	// which the write came. Safe for concurrent use.
 	Echo func(a *alert.Alert, old alert.Version) bool
+	// Alarms are told in Moogsoft beside the pipeline's own. It is asked every second and must not block; nil: none.
+	Alarms func() []Alarm
+}
+
+// Alarm is a self-alert about something that is not the pipeline's: it is out for as long as Raised is set, over crashes and
+// changes of leadership. One that is not listed stays as it is.
+type Alarm struct {
+	Kind          string // part of the signature, none of the pipeline's own
+	Raised        bool
+	Text, Cleared string // what is told when it begins and when it ends
 }
 
 // Pipeline carries one stream to one destination, for one term.
@@ -88,6 +98,7 @@ type Pipeline struct {
 	metrics *Metrics
 	rand    func() float64
 	echo    func(a *alert.Alert, old alert.Version) bool
+	alarms  func() []Alarm
 
 	board     board         // what Status shows
 	confirm   atomic.Bool   // an operator has confirmed that vanished alerts are gone
@@ -99,7 +110,7 @@ type Pipeline struct {
 func New(cfg Config, deps Deps) *Pipeline {
 	p := &Pipeline{
 		cfg: cfg, source: deps.Source, sink: deps.Sink, ledger: deps.Ledger, encoder: deps.Encoder,
-		log: deps.Log, metrics: deps.Metrics, rand: deps.Rand, drain: make(chan struct{}),
+		log: deps.Log, metrics: deps.Metrics, rand: deps.Rand, alarms: deps.Alarms, drain: make(chan struct{}),
 	}
 	if p.log == nil {
 		p.log = hclog.NewNullLogger()
@@ -113,6 +124,9 @@ func New(cfg Config, deps Deps) *Pipeline {
 	}
 	if p.echo = deps.Echo; p.echo == nil {
 		p.echo = func(*alert.Alert, alert.Version) bool { return false }
+	}
+	if p.alarms == nil {
+		p.alarms = func() []Alarm { return nil }
 	}
 	p.board.phase(PhaseIdle, "")
 	return p

@@ -232,12 +232,18 @@ func TestScomAwayForDaysParksNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newWriteRig(t)
 		r.scom.set(1, 0, 0)
-		r.scom.fate = func([]alert.ID, uint8) fate { return requestLost }
+		var back atomic.Bool
+		r.scom.fate = func([]alert.ID, uint8) fate {
+			if back.Load() {
+				return goesWell
+			}
+			return requestLost
+		}
 		r.begin()
 		q := r.out.close(1)
 		r.pass(72 * time.Hour)
 		r.want(q, 0)
-		r.scom.fate = nil
+		back.Store(true)
 		r.pass(3 * time.Minute)
 		r.want(q, Done)
 		r.end()

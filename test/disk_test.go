@@ -90,7 +90,7 @@ func TestDamagedMemberRejoinsFromTheOthers(t *testing.T) {
 }
 
 // awaitVoters waits until the leader has so many voters in contact.
-func awaitVoters(t *testing.T, leader *process, n int) {
+func awaitVoters(t testing.TB, leader *process, n int) {
 	t.Helper()
 	await(t, fmt.Sprintf("%d voters", n), 30*time.Second, func() bool {
 		s, err := leader.status()
@@ -146,7 +146,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 // fill writes until the file system takes no more.
-func fill(t *testing.T, path string) {
+func fill(t testing.TB, path string) {
 	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {

@@ -137,7 +137,7 @@ func TestAPinnedLAMOfAnotherKeyGetsNothing(t *testing.T) {
 	t.Cleanup(p.console.Close)
 	t.Cleanup(p.lam.Close)
 	t.Cleanup(p.end)
-	p.write(1, scom.Addr().String(), lam.Addr().String())
+	p.write(onLoopback(t, 1), scom.Addr().String(), lam.Addr().String())
 	node := p.procs[0]
 	path := filepath.Join(node.dir, "SCOMConnectorConfig.json")
 	text, err := os.ReadFile(path)

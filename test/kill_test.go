@@ -147,7 +147,7 @@ func flow(g *scomtest.Group) (stop func()) {
 			}
 		}
 	}()
-	return func() { close(quit); <-done }
+	return sync.OnceFunc(func() { close(quit); <-done })
 }
 
 // SIGTERM ends the real program in good order: within ten seconds, with nothing sent twice.

@@ -42,11 +42,11 @@ func (w *world) change(id string, edit ...string) uint64 {
 	if text == s.Text {
 		w.t.Fatalf("the edit %q changes nothing in %s", edit, s.Text)
 	}
-	version, err := w.operator(id).ApplySettings(context.Background(), []byte(text), s.Version, 0)
+	applied, err := w.operator(id).ApplySettings(context.Background(), []byte(text), s.Version, 0)
 	if err != nil {
 		w.t.Fatalf("apply by %s: %v", id, err)
 	}
-	return version
+	return applied.Version
 }
 
 // arrived counts the events whose type contains the text, at one LAM.
@@ -228,14 +228,14 @@ func TestStaleAndRepeatedSettings(t *testing.T) {
 		}
 		same := w.settingsOf("witness")
 		for _, expect := range []uint64{2, 1} { // 1: the answer of the first try was lost
-			if v, err := w.operator("witness").ApplySettings(ctx, []byte(same.Text), expect, 0); v != 2 || err != nil {
-				t.Errorf("the text in use again, over %d: got version %d, %v, want 2", expect, v, err)
+			if v, err := w.operator("witness").ApplySettings(ctx, []byte(same.Text), expect, 0); v.Version != 2 || err != nil {
+				t.Errorf("the text in use again, over %d: got version %d, %v, want 2", expect, v.Version, err)
 			}
 		}
 		// Back to what was: also the secret that is only shown hidden.
 		v, err := w.operator("secondary").ApplySettings(ctx, []byte(old.Text), 2, 1)
-		if err != nil || v != 3 || w.settingsOf("primary").Text != old.Text {
-			t.Errorf("roll-back: version %d, %v, text %s", v, err, w.settingsOf("primary").Text)
+		if err != nil || v.Version != 3 || w.settingsOf("primary").Text != old.Text {
+			t.Errorf("roll-back: version %d, %v, text %s", v.Version, err, w.settingsOf("primary").Text)
 		}
 		w.raise(5)
 		w.awaitDelivered(15 * time.Second)

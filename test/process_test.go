@@ -67,7 +67,10 @@ type plant struct {
 	console *scomtest.Console
 	lam     *publishertest.LAM
 	more    string // further keys of the cluster's settings
+	node    string // further keys of each node.json
 	procs   []*process
+	// stopFlow ends a steady flow of alerts where one was begun; it may be called twice.
+	stopFlow func()
 }
 
 // process is one node as an operating system sees it.
@@ -80,10 +83,16 @@ type process struct {
 	done  chan struct{}
 	err   error // valid once done is closed
 	log   *os.File
+	// On a machine of its own: what runs there, and how it is reached from where the test is. nil: this machine.
+	inside func(func() error) error
+	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
+	here   func(ctx context.Context, network, addr string) (net.Conn, error) // from that machine itself
+	deaf   bool                                                              // paused, or cut off: to ask it would only take time
 }
 
 type plantOptions struct {
 	nodes int
+	node  string // further keys of each node.json; Timing is fast without them
 	scom  scomtest.Options
 	lam   publishertest.Options
 	front func(http.Handler) http.Handler // between the node and the LAM
@@ -92,7 +101,7 @@ type plantOptions struct {
 
 func newPlant(t testing.TB, o plantOptions) *plant {
 	t.Helper()
-	p := &plant{t: t, dir: t.TempDir(), group: scomtest.New(o.scom), lam: publishertest.New(o.lam), more: o.more}
+	p := &plant{t: t, dir: t.TempDir(), group: scomtest.New(o.scom), lam: publishertest.New(o.lam), more: o.more, node: o.node}
 	p.console = p.group.Console(scomtest.ConsoleOptions{})
 	scom, lam := listen(t), listen(t)
 	p.console.Serve(scom)
@@ -105,9 +114,21 @@ func newPlant(t testing.TB, o plantOptions) *plant {
 		go server.Serve(lam)
 		t.Cleanup(func() { server.Close() })
 	}
-	p.write(max(o.nodes, 1), scom.Addr().String(), lam.Addr().String())
+	p.write(onLoopback(t, max(o.nodes, 1)), scom.Addr().String(), lam.Addr().String())
 	t.Cleanup(p.end)
 	return p
+}
+
+// place is where a node is found.
+type place struct{ listen, api, cluster string }
+
+func onLoopback(t testing.TB, nodes int) []place {
+	var all []place
+	for range nodes {
+		api := freePort(t)
+		all = append(all, place{listen: api, api: api, cluster: freePort(t)})
+	}
+	return all
 }
 
 func listen(t testing.TB) net.Listener {
@@ -128,23 +149,24 @@ func freePort(t testing.TB) string {
 }
 
 // write makes the nodes' folders with both files.
-func (p *plant) write(nodes int, scom, lam string) {
+func (p *plant) write(places []place, scom, lam string) {
 	p.t.Helper()
 	roles := []string{"Primary", "Secondary", "Witness"}
-	var members []string
-	var apis, ports []string
-	for i := range nodes {
-		apis, ports = append(apis, freePort(p.t)), append(ports, freePort(p.t))
-		members = append(members, fmt.Sprintf(`{"NodeID": "n%d", "Role": %q, "ClusterAddress": %q, "Url": "http://%s"}`, i+1, roles[i], ports[i], apis[i]))
+	if p.node == "" {
+		p.node = `"Timing": "fast",`
 	}
-	for i := range nodes {
-		pr := &process{plant: p, id: fmt.Sprintf("n%d", i+1), url: "http://" + apis[i]}
+	var members []string
+	for i, at := range places {
+		members = append(members, fmt.Sprintf(`{"NodeID": "n%d", "Role": %q, "ClusterAddress": %q, "Url": "http://%s"}`, i+1, roles[i], at.cluster, at.api))
+	}
+	for i, at := range places {
+		pr := &process{plant: p, id: fmt.Sprintf("n%d", i+1), url: "http://" + at.api}
 		pr.dir = filepath.Join(p.dir, pr.id)
 		if err := os.MkdirAll(pr.dir, 0o700); err != nil {
 			p.t.Fatal(err)
 		}
-		node := fmt.Sprintf(`{"NodeID": %q, "Role": %q, "ListenAddress": %q, "AdvertiseUrl": %q, "ClusterAddress": %q, "DataDir": "data", "Timing": "fast", "Members": [%s]}`,
-			pr.id, roles[i], apis[i], pr.url, ports[i], strings.Join(members, ", "))
+		node := fmt.Sprintf(`{"NodeID": %q, "Role": %q, "ListenAddress": %q, "AdvertiseUrl": %q, "ClusterAddress": %q, "DataDir": "data", %s "Members": [%s]}`,
+			pr.id, roles[i], at.listen, pr.url, at.cluster, p.node, strings.Join(members, ", "))
 		cluster := fmt.Sprintf(`{
 			"ScomServers": [{"ScomAddressHost": "sim", "Url": "http://%s/OperationsManager", "Domain": "CONTOSO", "UserId": "svc-moogsoft", "Password": "plain:simulated"}],
 			"MoogServers": [{"MoogUrl": "http://%s/events/scom"}], %s "ConnectorName": "test"}`, scom, lam, p.more)
@@ -191,7 +213,11 @@ func (pr *process) begin(cmd *exec.Cmd) {
 		t.Fatal(err)
 	}
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
+	start := cmd.Start
+	if pr.inside != nil {
+		start = func() error { return pr.inside(cmd.Start) }
+	}
+	if err := start(); err != nil {
 		t.Fatal(err)
 	}
 	pr.cmd, pr.log, pr.done = cmd, log, make(chan struct{})
@@ -262,12 +288,18 @@ func await(t testing.TB, what string, limit time.Duration, cond func() bool) {
 
 // leads asks /leader.
 func (pr *process) leads() bool {
+	if pr.cmd == nil || pr.deaf {
+		return false
+	}
 	code, _, err := pr.get("/leader")
 	return err == nil && code == http.StatusOK
 }
 
 func (pr *process) get(path string) (int, string, error) {
 	client := http.Client{Timeout: 5 * time.Second}
+	if pr.dial != nil {
+		client.Transport = &http.Transport{DialContext: pr.dial, DisableKeepAlives: true}
+	}
 	resp, err := client.Get(pr.url + path)
 	if err != nil {
 		return 0, "", err

@@ -37,8 +37,10 @@ type world struct {
 	running  map[string]*running
 	members  []string // NodeIDs; the first is the Primary, a third one is the witness
 	more     string   // further keys of the cluster's settings
+	node     string   // further keys of each node.json
 	password string   // reference to SCOM's password
 	log      *lockedBuffer
+	severed  [][2]string // links of nodes to consoles and LAMs
 }
 
 type running struct {
@@ -48,7 +50,7 @@ type running struct {
 
 // site says what a world consists of.
 type site struct {
-	nodes    int // 1 or 3
+	nodes    int // 1, 2 or 3
 	consoles int
 	lams     int
 	scom     scomtest.Options
@@ -56,6 +58,7 @@ type site struct {
 	lam      publishertest.Options
 	password string // reference to SCOM's password; empty: the right one
 	settings string // further keys, such as `"Filter": "..."`; each with a comma behind it
+	node     string // the same of each node.json, such as `"PairTakeover": "operator",`
 }
 
 // inWorld runs f in a bubble with the daemons already started.
@@ -73,7 +76,7 @@ func inWorld(t *testing.T, s site, f func(w *world)) {
 func newWorld(t *testing.T, s site) *world {
 	s.nodes, s.consoles, s.lams = max(s.nodes, 1), max(s.consoles, 1), max(s.lams, 1)
 	w := &world{
-		t: t, net: pipenet.New(), group: scomtest.New(s.scom), more: s.settings,
+		t: t, net: pipenet.New(), group: scomtest.New(s.scom), more: s.settings, node: s.node,
 		disks: map[string]*raftnode.Memory{}, running: map[string]*running{}, log: &lockedBuffer{},
 		password: cmp.Or(s.password, "plain:"+scomtest.DefaultAccount.Password),
 		members:  []string{"primary", "secondary", "witness"}[:s.nodes],
@@ -103,6 +106,9 @@ func newWorld(t *testing.T, s site) *world {
 }
 
 func (w *world) close() {
+	for _, l := range w.severed {
+		w.net.Heal(l[0], l[1])
+	}
 	for id := range w.running {
 		w.stop(id)
 	}
@@ -124,7 +130,7 @@ func (w *world) nodeText(id string) string {
 		members = append(members, fmt.Sprintf(`{"NodeID": %q, "Role": %q, "ClusterAddress": "%s:8086", "Url": "http://%[3]s:8085"}`, m, roles[m], host(m)))
 	}
 	return fmt.Sprintf(`{"NodeID": %q, "Role": %q, "ListenAddress": "%s:8085", "AdvertiseUrl": "http://%[3]s:8085",
-		"ClusterAddress": "%[3]s:8086", "DataDir": "unused", "Members": [%s]}`, id, roles[id], host(id), strings.Join(members, ","))
+		"ClusterAddress": "%[3]s:8086", "DataDir": "unused", %s "Members": [%s]}`, id, roles[id], host(id), w.node, strings.Join(members, ","))
 }
 
 func (w *world) clusterText() string {
@@ -146,6 +152,14 @@ func host(id string) string {
 // cut and heal unplug and join two nodes.
 func (w *world) cut(a, b string)  { w.net.Cut(host(a), host(b)) }
 func (w *world) heal(a, b string) { w.net.Heal(host(a), host(b)) }
+
+// sever unplugs a node from a console or a LAM until restore, or the end of the test: what hangs would outlive the bubble.
+func (w *world) sever(id, server string) {
+	w.severed = append(w.severed, [2]string{host(id), server})
+	w.net.Cut(host(id), server)
+}
+
+func (w *world) restore(id, server string) { w.net.Heal(host(id), server) }
 
 // start runs a daemon as cmd/scomconnector does, from files' texts.
 func (w *world) start(id string) {

@@ -123,6 +123,7 @@ func (b *Memory) Open(nodeID string) (Node, error) {
 		n, err := raftnode.Open(cfg, log.Named(nodeID), prometheus.NewRegistry())
 		if err != nil {
 			ln.Close()
+			b.disks[nodeID].end() // a write may hang
 			return nil, err
 		}
 		return n, nil

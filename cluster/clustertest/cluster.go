@@ -107,6 +107,7 @@ func (c *Cluster) Stop(nodeID string) error {
 	if err := r.Close(); err != nil {
 		c.t.Logf("close %s: %v", nodeID, err)
 	}
+	c.backend.Crashed(nodeID) // its process has ended, whatever of it still hung
 	return r.err
 }
 
@@ -121,6 +122,7 @@ func (c *Cluster) Gone(nodeID string, within time.Duration) error {
 	}
 	delete(c.nodes, nodeID)
 	c.backend.Crashed(nodeID)
+	c.awake(nodeID)
 	r.Close() //nolint:errcheck // its Run has said what is wrong
 	r.stop()
 	return r.err

@@ -28,9 +28,10 @@ func (n *Node) greeting() greeting {
 		if m, ok := n.leader(); ok && n.fsm.state.Leader() == m.NodeID {
 			g.Leader = m.NodeID
 		}
-	} else if id.Epoch != (state.Epoch{}) {
-		// raft is being replaced: what is known about the folder still is.
-		g.Empty, g.Applied, g.LastIndex = false, n.kept.Load(), n.kept.Load()
+	} else if kept := n.kept.Load(); kept > 0 {
+		// raft is being replaced: what is known about the folder still is. A node that was killed while it was taken in has an
+		// epoch and nothing else.
+		g.Empty, g.Applied, g.LastIndex = false, kept, kept
 	}
 	if !g.Empty {
 		g.ClusterID, g.Epoch = id.ClusterID, id.Epoch
@@ -191,6 +192,9 @@ func (n *Node) answerRejoin(ctx context.Context, theirs greeting, r request) res
 			return err
 		}
 		err := n.archiveState()
+		if err == nil { // what an older copy knows of the others' folders is as old as the rest of it
+			err = n.changeIdentity(func(id *identity) { id.Seen = nil })
+		}
 		if err == nil {
 			err = n.wipe()
 		}

@@ -48,12 +48,16 @@ func parseArchive(name string) (cluster.Archive, bool) {
 	return a, true
 }
 
-// archiveState puts the present state aside, and drops archives that are too old.
+// archiveState puts the state aside as the store has it, and drops archives that are too old.
 func (n *Node) archiveState() error {
 	now := time.Now().UTC()
 	name := archiveName(now, n.ident().Epoch)
-	snapshot := n.fsm.state.Snapshot()
-	err := n.folder.archive(name, func(w io.Writer) error {
+	held, err := n.stored()
+	if err != nil {
+		return err
+	}
+	snapshot := held.Snapshot()
+	err = n.folder.archive(name, func(w io.Writer) error {
 		_, err := snapshot.WriteTo(w)
 		return err
 	})

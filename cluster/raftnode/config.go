@@ -80,9 +80,9 @@ type timing struct {
 // timings: measured with a black-holed leader and three voters, a new one leads after a median of
 // 1.2 s (lan) and 0.6 s (fast). relaxed is for virtual machines that are stunned by snapshots.
 var timings = map[string]timing{
-	"lan":     {500 * time.Millisecond, 500 * time.Millisecond, 250 * time.Millisecond, 100 * time.Millisecond},
+	"lan":     {500 * time.Millisecond, 500 * time.Millisecond, 250 * time.Millisecond, 250 * time.Millisecond},
 	"fast":    {300 * time.Millisecond, 300 * time.Millisecond, 150 * time.Millisecond, 100 * time.Millisecond},
-	"relaxed": {2 * time.Second, 2 * time.Second, time.Second, 200 * time.Millisecond},
+	"relaxed": {2 * time.Second, 2 * time.Second, time.Second, 400 * time.Millisecond},
 }
 
 func (t timing) forRole(r cluster.Role) timing {

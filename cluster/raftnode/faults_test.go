@@ -335,7 +335,7 @@ func TestWitnessBringsTheLaggingOneUpToDateAndHandsOver(t *testing.T) {
 		mustSet(t, c.Node("primary"), "newest")
 		c.Crash("primary")
 		c.Heal("secondary")
-		if got := c.Leader(20 * time.Second); got != "secondary" {
+		if got := c.Leader(2500 * time.Millisecond); got != "secondary" {
 			t.Errorf("leader: got %s, want the secondary", got)
 		}
 		if got := c.Node("secondary").View().State.ManagementGroup(); got != "newest" {

@@ -119,6 +119,10 @@ func (n *Node) bootstrap() error {
 
 // join starts raft on the empty store; the leader then sends all there is.
 func (n *Node) join(o joinOrder) error {
+	// A copy of an empty folder may have been taken in before: what was remembered of that one is not about this one.
+	if err := n.changeIdentity(func(id *identity) { id.Incarnation = randomID() }); err != nil {
+		return err
+	}
 	if err := n.setCluster(o.clusterID, o.epoch); err != nil {
 		return err
 	}

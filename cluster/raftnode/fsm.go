@@ -26,6 +26,9 @@ type fsm struct {
 	stopped atomic.Bool  // only Apply and Snapshot touch what follows it in time
 	applied atomic.Int64 // unix nanoseconds of the last command applied by this process, 0: none
 	last    state.Token  // after the last command; of raft's FSM goroutine
+	// index of the newest entry that the state has, 0 after a snapshot: raft that is started anew on the same log applies it from
+	// the beginning. Of raft's FSM goroutine.
+	index uint64
 }
 
 // applied is what Apply answers the proposer.
@@ -39,6 +42,9 @@ func (f *fsm) Apply(l *raft.Log) any {
 	if f.stopped.Load() {
 		return applied{err: errStopped}
 	}
+	if l.Index <= f.index {
+		return applied{term: l.Term}
+	}
 	res, _, err := f.state.Apply(l.Term, l.Index, l.Data)
 	if err != nil {
 		f.stopped.Store(true)
@@ -48,6 +54,7 @@ func (f *fsm) Apply(l *raft.Log) any {
 		f.fail(err)
 		return applied{err: err}
 	}
+	f.index = l.Index
 	f.applied.Store(time.Now().UnixNano())
 	if token := f.state.Token(); token != f.last {
 		f.last = token
@@ -65,7 +72,7 @@ func (f *fsm) reset() {
 	if err := f.state.Restore(&empty); err != nil {
 		panic(err)
 	}
-	f.last = state.Token{}
+	f.last, f.index = state.Token{}, 0
 	f.applied.Store(0)
 }
 
@@ -85,6 +92,7 @@ func (f *fsm) Restore(r io.ReadCloser) error {
 		f.stopped.Store(true)
 		f.fail(err)
 	}
+	f.index = 0 // what follows is newer than the snapshot
 	if err == nil {
 		f.begun()
 	}

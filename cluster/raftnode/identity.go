@@ -28,6 +28,9 @@ type identity struct {
 	// Forced is an epoch that this node has decided to begin, until its first term is committed. It is kept
 	// before anything else is done, and what is left of it is done at the next start.
 	Forced forced
+	// Claiming is the epoch that this node last set out to claim. It is kept before that, so that a claim which was won is not
+	// forgotten; a copy of this folder from before does not know of it.
+	Claiming uint64
 	// Wiping: the store is being replaced by an empty one; a start finishes it.
 	Wiping bool
 	// Seen is what this node last knew of the other members' data folders.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -30,6 +32,7 @@ const (
 	snapshotScale = 64 << 10
 	// shutdownTimeout, and the write deadline, bound how long raft may take to end; it is left behind then.
 	shutdownTimeout = time.Second
+	drainTime       = 50 * time.Millisecond
 )
 
 // instance is one life of raft in this node.
@@ -41,11 +44,13 @@ type instance struct {
 	notify    chan bool
 	watched   chan struct{} // closed when the reader of notify has ended
 	done      chan struct{} // closed to end it
+	needed    atomic.Int64  // unix nanoseconds when somebody with an older log last stood for election; of a witness
+	stopping  atomic.Bool   // it was told to end; perhaps it has not, and was left behind
 }
 
 func (n *Node) newInstance() *instance {
 	i := &instance{started: time.Now(), notify: make(chan bool, 8), watched: make(chan struct{}), done: make(chan struct{})}
-	i.stream = newStream(n.cfg.ClusterAddress, n.dialRaft)
+	i.stream = newStream(n.cfg.ClusterAddress, func(ctx context.Context, address string) (net.Conn, error) { return n.dialRaft(ctx, i, address) })
 	log := newRaftLog(n.log.Named("raft"))
 	i.transport = &transport{
 		NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
@@ -74,8 +79,33 @@ func (n *Node) newInstance() *instance {
 		},
 		done: make(chan struct{}),
 	}
+	if n.cfg.Role == cluster.Witness {
+		i.transport.asked = func(rpc raft.RPC) {
+			if n.inst.Load() == i { // raft has started
+				i.lookAtVote(rpc)
+			}
+		}
+	}
 	i.transport.TimeoutScale = snapshotScale
 	return i
+}
+
+// lookAtVote has a witness stand for election soon when somebody does whose log is older than its own: nobody else may be able to
+// win, and it can bring the other one up to date.
+func (i *instance) lookAtVote(rpc raft.RPC) {
+	var term, index uint64
+	switch r := rpc.Command.(type) {
+	case *raft.RequestPreVoteRequest:
+		term, index = r.LastLogTerm, r.LastLogIndex
+	case *raft.RequestVoteRequest:
+		term, index = r.LastLogTerm, r.LastLogIndex
+	default:
+		return
+	}
+	own, err := strconv.ParseUint(i.raft.Stats()["last_log_term"], 10, 64)
+	if err == nil && (term < own || term == own && index < i.raft.LastIndex()) {
+		i.needed.Store(time.Now().UnixNano())
+	}
 }
 
 // rpcTimeout bounds one message. In a pair a black hole must be noticed within the lease.
@@ -107,29 +137,52 @@ func (n *Node) raftConfig(i *instance) *raft.Config {
 // startRaft starts raft on the store. Where raft panics on what it finds, that is an error here.
 func (n *Node) startRaft() error {
 	i := n.newInstance()
+	n.store.running.Store(true) // for good: a goroutine of raft's may outlive its instance, in a write that hangs
 	err := guarded(func() error {
 		r, err := raft.NewRaft(n.raftConfig(i), n.fsm, n.store, n.store, n.snaps, i.transport)
 		i.raft = r
 		return err
 	})
+	if errors.Is(err, errGivenUp) && n.store.fault() != nil {
+		err = n.store.fault()
+	}
 	if err == nil && n.failedNow() != nil {
 		err = n.failedNow()
 	}
 	if err != nil {
+		close(i.transport.done)
 		i.transport.Close() //nolint:errcheck // it was not used
+		if i.raft != nil {
+			i.raft.Shutdown() // its goroutines end by themselves
+		}
 		return fmt.Errorf("start from the data folder: %w", err)
 	}
-	n.store.running.Store(true)
 	go n.led.watch(i)
 	n.inst.Store(i)
+	n.electAlone(i)
 	return nil
 }
+
+// electAlone has a sole voter stand for election at once: there is nobody else whom it could hear from first.
+func (n *Node) electAlone(i *instance) {
+	if !n.soleVoter() {
+		return
+	}
+	id, address := raft.ServerID(n.cfg.NodeID), raft.ServerAddress(n.cfg.ClusterAddress)
+	header := raft.RPCHeader{ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(id), Addr: i.transport.EncodePeer(id, address)}
+	if err := i.transport.NetworkTransport.TimeoutNow(id, address, &raft.TimeoutNowRequest{RPCHeader: header}, &raft.TimeoutNowResponse{}); err != nil {
+		n.log.Debug("the only voter waits for its election", "error", err)
+	}
+}
+
+// errGivenUp: the store has ended the goroutine, and has said why.
+var errGivenUp = errors.New("it was given up")
 
 // guarded runs f in a goroutine of its own, which f may end, and turns its panic into an error.
 func guarded(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
-		err := errors.New("it was given up")
+		err := errGivenUp
 		defer func() {
 			if p := recover(); p != nil {
 				err = fmt.Errorf("raft: %v", p)
@@ -145,12 +198,13 @@ func guarded(f func() error) error {
 // that have no deadline.
 func (n *Node) stopRaft() error {
 	i := n.inst.Load()
-	if i == nil {
+	if i == nil || !i.stopping.CompareAndSwap(false, true) {
 		return nil
 	}
 	close(i.transport.done)
 	i.transport.CloseStreams()
 	i.transport.Close() //nolint:errcheck // never fails
+	n.drain()
 	ended := make(chan error, 1)
 	go func() { ended <- i.raft.Shutdown().Error() }()
 	timer := time.NewTimer(n.cfg.WriteDeadline + shutdownTimeout)
@@ -166,6 +220,13 @@ func (n *Node) stopRaft() error {
 	return err
 }
 
+// drain gives raft a moment to answer what it was asked. What is on its way between raft's own goroutines when it is shut down is
+// never answered, and has no deadline: whoever asked would wait for ever.
+func (n *Node) drain() {
+	for end := time.Now().Add(drainTime); n.asked.Load() > 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+}
+
 // reluctant: a witness, until it is clear that nobody else leads; and a node that is about to stop.
 func (n *Node) reluctant(i *instance) bool {
 	// A vote is small and may still fit on a full disk where the start of a term does not: such a node was elected again and
@@ -174,6 +235,9 @@ func (n *Node) reluctant(i *instance) bool {
 		return true
 	}
 	if n.mayLead() || i.raft == nil {
+		return false
+	}
+	if time.Since(time.Unix(0, i.needed.Load())) < 6*n.timing.election {
 		return false
 	}
 	last := i.raft.LastContact()
@@ -188,8 +252,13 @@ func (n *Node) mayLead() bool {
 	return n.cfg.Role != cluster.Witness && !n.fsm.state.InMaintenance(n.cfg.NodeID)
 }
 
-// dialRaft connects to whoever the address belongs to.
-func (n *Node) dialRaft(ctx context.Context, address string) (net.Conn, error) {
+// dialRaft connects to whoever the address belongs to, this node itself included.
+func (n *Node) dialRaft(ctx context.Context, i *instance, address string) (net.Conn, error) {
+	if address == n.cfg.ClusterAddress {
+		near, far := net.Pipe()
+		go i.stream.deliver(far) // ends with the stream
+		return near, nil
+	}
 	for _, m := range n.known() {
 		if m.ClusterAddress != address {
 			continue

@@ -28,7 +28,9 @@ func (n *Node) keep(ctx context.Context) {
 	defer daily.Stop()
 	for {
 		if err := n.look(ctx); err != nil {
-			n.fail(err)
+			if ctx.Err() == nil {
+				n.fail(err)
+			}
 			return
 		}
 		select {
@@ -118,7 +120,11 @@ func (n *Node) without(f func() error) error {
 	}
 	if err == nil {
 		var empty bool
-		if empty, err = n.storeEmpty(); err == nil && !empty {
+		err = guarded(func() (err error) {
+			empty, err = n.storeEmpty()
+			return err
+		})
+		if err == nil && !empty {
 			err = n.startRaft()
 		}
 	}
@@ -145,7 +151,6 @@ func (n *Node) pauseRaft() error {
 		return fmt.Errorf("end raft: %w", err)
 	}
 	n.inst.Store(nil)
-	n.store.running.Store(false)
 	return n.store.fault()
 }
 

@@ -211,7 +211,9 @@ func TestStartKnowsWhetherTheOneBeforeEndedAsPlanned(t *testing.T) {
 			}
 			ctx, stop := context.WithCancel(t.Context())
 			done := make(chan error, 1)
-			go func() { done <- n.Run(ctx, func(ctx context.Context, _ cluster.Term) error { <-ctx.Done(); return nil }) }()
+			go func() {
+				done <- n.Run(ctx, func(ctx context.Context, _ cluster.Term) error { <-ctx.Done(); return nil })
+			}()
 			time.Sleep(3 * time.Second)
 			v := n.View()
 			if planned {

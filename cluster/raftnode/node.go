@@ -38,6 +38,9 @@ type Node struct {
 	planned    atomic.Bool              // Run has ended as planned
 	cleanStart bool                     // the process before has
 	kept       atomic.Uint64            // last index of the log while raft is being replaced
+	recalled   atomic.Bool              // what became of the claim of an earlier process is known
+	recallAt   time.Time                // of the last look at that; of the keeper
+	asked      atomic.Int64             // questions to raft that it has not answered
 	formed     bool                     // the cluster, in this process; of the keeper, before raft runs
 	claims     Claims                   // nil unless a claim decides who goes on alone
 
@@ -378,7 +381,12 @@ func (n *Node) ident() identity {
 // up, perhaps no end.
 func (n *Node) settle(ctx context.Context, f raft.Future) error {
 	done := make(chan error, 1)
-	go func() { done <- f.Error() }() // ends with raft at the latest
+	n.asked.Add(1)
+	go func() { // ends with raft at the latest, see drain
+		err := f.Error()
+		n.asked.Add(-1)
+		done <- err
+	}()
 	select {
 	case err := <-done:
 		return err

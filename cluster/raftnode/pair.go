@@ -27,11 +27,11 @@ var pairTimings = map[string]struct {
 	pairTiming
 }{
 	"lan": {
-		timing{time.Second, time.Second, time.Second, 100 * time.Millisecond},
+		timing{time.Second, time.Second, time.Second, 250 * time.Millisecond},
 		pairTiming{rpc: 250 * time.Millisecond, silence: 400 * time.Millisecond, stall: time.Second, share: 200 * time.Millisecond},
 	},
 	"relaxed": {
-		timing{2 * time.Second, 2 * time.Second, 2 * time.Second, 200 * time.Millisecond},
+		timing{2 * time.Second, 2 * time.Second, 2 * time.Second, 400 * time.Millisecond},
 		pairTiming{rpc: 400 * time.Millisecond, silence: 800 * time.Millisecond, stall: 2 * time.Second, share: 500 * time.Millisecond},
 	},
 }
@@ -84,7 +84,7 @@ type returns struct {
 
 func (r *returns) demote(now time.Time, index uint64) {
 	switch {
-	case r.promoted.IsZero() || now.Sub(r.promoted) > steadyFor:
+	case r.demoted.IsZero() || now.Sub(r.promoted) > steadyFor:
 		r.pause = 0
 	default:
 		r.pause = min(max(againAfter, 2*r.pause), againLimit)
@@ -103,14 +103,14 @@ func (n *Node) guardPair(ctx context.Context, t *term) {
 	var p *peer
 	for _, p = range n.peers { // there is one
 	}
-	lost := ""
 	progress := progress{at: time.Now()}
 	for pause(ctx, guardEvery) {
 		if suffrage(n.servers(), p.NodeID) != "voter" {
-			lost, progress.at = "", time.Now()
+			progress.at = time.Now()
 			continue
 		}
-		if lost = n.lostFollower(t, p, &progress); lost == "" {
+		lost := n.lostFollower(t, p, &progress)
+		if lost == "" {
 			continue
 		}
 		if err := n.goOnAlone(ctx, t, p, lost); err != nil {
@@ -184,6 +184,11 @@ func (n *Node) claim(ctx context.Context, epoch uint64, within time.Duration) er
 	defer cancel()
 	first, done := context.WithTimeout(ctx, within)
 	defer done()
+	if err := n.changeIdentity(func(id *identity) { id.Claiming = epoch }); err != nil {
+		n.fail(err)
+		return err
+	}
+	n.recalled.Store(true) // this process knows what comes of it
 	id := n.ident()
 	by := Claim{ClusterID: id.ClusterID, NodeID: id.NodeID, Incarnation: id.Incarnation, At: time.Now().UTC()}
 	owner, err := n.claims.Claim(first, epoch, by)
@@ -196,6 +201,9 @@ func (n *Node) claim(ctx context.Context, epoch uint64, within time.Duration) er
 		if !found {
 			return fmt.Errorf("claim epoch %d: %w", epoch, err)
 		}
+	}
+	if err := owner.sameCluster(id.ClusterID); err != nil {
+		return err
 	}
 	if !owner.ours(id) {
 		return fmt.Errorf("%w: epoch %d is %s's since %s", errClaimLost, epoch, owner.NodeID, owner.At.Format(time.RFC3339))

@@ -338,3 +338,34 @@ func TestTakeoverInterruptedByAKillIsFinishedAtTheNextStart(t *testing.T) {
 		c.Agree(time.Second)
 	})
 }
+
+// The machine that has made the claim may be gone for good.
+func TestPairClaimOperatorsForceGoesPastAClaimThatIsNeverUsed(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.Claims.LoseAnswers("primary", true)
+		b.Claims.Unreachable("secondary", true)
+		c.Crash("secondary")
+		time.Sleep(5 * time.Second) // the claim is the primary's, which does not know it
+		c.Crash("primary")
+		c.Start("secondary")
+		b.Claims.Unreachable("secondary", false)
+		time.Sleep(30 * time.Second)
+		if c.Node("secondary").View().Leading {
+			t.Fatal("it leads by itself although the claim is another's")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := c.TakeOver(ctx, "secondary", "alice", false); !errors.Is(err, cluster.ErrWarned) {
+			t.Errorf("takeover without force: got %v, want ErrWarned", err)
+		}
+		if err := c.TakeOver(ctx, "secondary", "alice", true); err != nil {
+			t.Fatalf("takeover with force: %v", err)
+		}
+		b.Claims.LoseAnswers("primary", false)
+		c.AllowOverlap(true)
+		c.Start("primary")
+		c.Voters(2, time.Minute)
+		c.AllowOverlap(false)
+		c.Agree(time.Second)
+	})
+}

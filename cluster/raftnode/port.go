@@ -203,7 +203,7 @@ func (p *port) closeRaft() {
 	}
 	p.mu.Unlock()
 	for _, c := range conns {
-		c.Close()
+		c.Close() //nolint:errcheck // it is gone either way
 	}
 }
 

@@ -19,8 +19,9 @@ type ack struct {
 	epoch state.Epoch // in which it was; zero: not known
 	// alone: its leader was the only voter, so that it is nowhere else.
 	alone bool
-	// carried: a node that yields hands it over.
+	// carried: a node that yields hands it over; of settings, the version in use.
 	carried bool
+	version uint64 // of settings
 	at      time.Duration
 }
 
@@ -39,6 +40,7 @@ func (s *schedule) propose() {
 			defer cancel()
 			res, err := n.Propose(ctx, op)
 			if err == nil && res.Err == nil {
+				a.version = res.Version
 				s.acknowledge(a, before)
 			}
 			if err != nil && !errors.Is(err, cluster.ErrNoLeader) && !errors.Is(err, cluster.ErrUnknownOutcome) && ctx.Err() == nil {
@@ -59,8 +61,9 @@ func (s *schedule) op(i int, n clustertest.Node) (state.Op, ack) {
 			has: func(st *state.State) bool { return st.HasParked("p", key) },
 		}
 	case 1:
-		text := fmt.Sprintf("settings %d", i)
-		return state.SetConfig{Expect: n.View().State.Config().Version, Text: []byte(text), At: time.Now().UTC()}, ack{
+		text, expect := fmt.Sprintf("settings %d", i), n.View().State.Config().Version
+		s.newest = max(s.newest, expect)
+		return state.SetConfig{Expect: expect, Text: []byte(text), At: time.Now().UTC()}, ack{
 			what: text, carried: true,
 			has: func(st *state.State) bool { return hasSettings(st, text) },
 		}
@@ -196,8 +199,10 @@ func (s *schedule) check() {
 // majority, what that had; but never what a node that yields hands over.
 func (s *schedule) excused(a ack, last state.Epoch) bool {
 	switch {
-	case a.carried || a.epoch == last && a.epoch != state.Epoch{}:
+	case a.epoch == last && a.epoch != state.Epoch{}, a.carried && a.version == 0:
 		return false
+	case a.carried:
+		return a.version <= s.newest // there may have been later ones
 	case len(s.ids) == 2:
 		return a.alone
 	}

@@ -3,6 +3,7 @@ package raftnode_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"scomconnector/cluster"
@@ -10,21 +11,34 @@ import (
 	"scomconnector/cluster/state"
 )
 
-// step does one thing to the cluster.
-func (s *schedule) step() {
-	id := s.node()
-	do := []func(string){
-		s.crash, s.crash, s.stop, s.restart, s.restart, s.restart, s.isolate, s.isolate, s.oneWay, s.heal, s.heal, s.transfer, s.transfer,
-		s.disk, s.disk, s.healDisk, s.pause, s.pause, s.takeOver, s.takeOver, s.toggleMaintenance, s.jump, s.share, s.wipe, s.copyDisk, s.restore,
-	}
-	i := s.rng.IntN(len(do))
-	s.t.Logf("%v %s: %s", s.now(), id, faultNames[i])
-	do[i](id)
+// fault is one thing that befalls a node.
+type fault struct {
+	name string
+	do   func(*schedule, string)
 }
 
-var faultNames = []string{
-	"crash", "crash", "stop", "restart", "restart", "restart", "isolate", "isolate", "one way", "heal", "heal", "transfer", "transfer",
-	"disk", "disk", "heal disk", "pause", "pause", "take over", "take over", "maintenance", "jump", "share", "wipe", "copy disk", "restore",
+// gentle faults lose nothing and force nothing; each is as likely as it is often here.
+var gentle = []fault{
+	{"crash", (*schedule).crash}, {"crash", (*schedule).crash}, {"stop", (*schedule).stop},
+	{"restart", (*schedule).restart}, {"restart", (*schedule).restart}, {"restart", (*schedule).restart},
+	{"isolate", (*schedule).isolate}, {"isolate", (*schedule).isolate}, {"one way", (*schedule).oneWay},
+	{"heal", (*schedule).heal}, {"heal", (*schedule).heal}, {"transfer", (*schedule).transfer}, {"transfer", (*schedule).transfer},
+	{"disk", (*schedule).disk}, {"disk", (*schedule).disk}, {"heal disk", (*schedule).healDisk},
+	{"pause", (*schedule).pause}, {"pause", (*schedule).pause}, {"maintenance", (*schedule).toggleMaintenance},
+	{"jump", (*schedule).jump}, {"share", (*schedule).share},
+}
+
+// rough is all there is.
+var rough = append(slices.Clone(gentle),
+	fault{"take over", (*schedule).takeOver}, fault{"take over", (*schedule).takeOver},
+	fault{"wipe", (*schedule).wipe}, fault{"copy disk", (*schedule).copyDisk}, fault{"restore", (*schedule).restore}, fault{"restore", (*schedule).restore},
+)
+
+// step does one thing to the cluster.
+func (s *schedule) step(faults []fault) {
+	id, f := s.node(), faults[s.rng.IntN(len(faults))]
+	s.t.Logf("%v %s: %s", s.now(), id, f.name)
+	f.do(s, id)
 }
 
 func (s *schedule) stop(id string) {
@@ -195,7 +209,7 @@ func (s *schedule) share(id string) {
 func (s *schedule) copyDisk(id string) {
 	s.crash(id)
 	s.copies[id] = s.b.Disk(id).Clone()
-	s.start(id)
+	s.restart(id)
 }
 
 func (s *schedule) wipe(id string) {
@@ -247,7 +261,18 @@ func (s *schedule) spare(id string) bool {
 	s.c.Agree(time.Minute)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.all[id].View().State.Token().Epoch == s.live[leader].View().State.Token().Epoch
+	return epochOf(s.all[id]) == epochOf(s.live[leader])
+}
+
+// epochOf is the epoch that the node's folder is in, applied or not.
+func epochOf(n clustertest.Node) state.Epoch {
+	v := n.View()
+	for _, m := range v.Members {
+		if m.NodeID == v.NodeID {
+			return m.Epoch
+		}
+	}
+	return state.Epoch{}
 }
 
 // replaced starts a node on another disk, and waits until it is a voter like any other.

@@ -37,7 +37,7 @@ type store struct {
 
 	poison    atomic.Pointer[error]
 	full      atomic.Pointer[error] // why the last append failed while the disk was full; nil once one succeeds
-	running   atomic.Bool           // raft runs on it; before, errors are simply returned
+	running   atomic.Bool           // raft has run on it; before, errors are simply returned
 	appended  atomic.Int64          // bytes of log since the last snapshot
 	lastWrite atomic.Int64          // nanoseconds the last write took
 	written   chan struct{}         // one slot: told when much was appended
@@ -120,25 +120,48 @@ func (s *store) write(op string, f func() error) error {
 		}
 		done <- f()
 	}()
-	timer := time.NewTimer(s.deadline)
-	defer timer.Stop()
-	select {
-	case err := <-done:
-		took := time.Since(start)
-		s.lastWrite.Store(int64(took))
-		s.observe.Observe(took.Seconds())
-		if err == nil {
-			return nil
-		}
-		err = fmt.Errorf("write to the store (%s): %w", op, err)
-		if !isDiskFull(err) {
-			s.giveUp(err)
-		}
-		return err
-	case <-timer.C:
+	ended, err := s.await(done)
+	if !ended {
 		s.lastWrite.Store(int64(s.deadline))
 		s.giveUp(fmt.Errorf("a write to the store (%s) has not ended within %v: the disk hangs or is far too slow", op, s.deadline))
 		return s.fault()
+	}
+	took := time.Since(start)
+	s.lastWrite.Store(int64(took))
+	s.observe.Observe(took.Seconds())
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("write to the store (%s): %w", op, err)
+	if !isDiskFull(err) {
+		s.giveUp(err)
+	}
+	return err
+}
+
+// lateTimer is how late a timer must fire before the process is taken to have stood still meanwhile.
+const lateTimer = time.Second
+
+// await waits for the disk until the deadline. A process that was stopped, or whose machine was suspended, meanwhile has not given
+// the disk its time: it waits anew.
+func (s *store) await(done <-chan error) (ended bool, err error) {
+	for {
+		began := time.Now()
+		timer := time.NewTimer(s.deadline)
+		select {
+		case err := <-done:
+			timer.Stop()
+			return true, err
+		case <-timer.C:
+		}
+		select { // both may have happened while it stood still
+		case err := <-done:
+			return true, err
+		default:
+		}
+		if time.Since(began) < s.deadline+lateTimer {
+			return false, nil
+		}
 	}
 }
 

@@ -19,6 +19,10 @@ const (
 	claimAfter = time.Second
 	// takeoverEvery is the pause between two attempts to take over by itself.
 	takeoverEvery = time.Second
+	// recallEvery is the pause between two looks at what became of a claim.
+	recallEvery = 5 * time.Second
+	// visitTime is what Config.MayTakeOver mostly takes.
+	visitTime = 3 * time.Second
 	// mayTimeout bounds Config.MayTakeOver.
 	mayTimeout = 5 * time.Second
 	// oldCopy is how old this node's copy may be before a takeover needs force.
@@ -41,12 +45,13 @@ type takeoverWatch struct {
 
 // considerTakeover is the keeper's look at whether this node must go on alone by itself.
 func (n *Node) considerTakeover(ctx context.Context) {
+	n.recallClaim(ctx)
 	w := n.noteLeader()
 	if n.cfg.Role == cluster.Witness || !n.cfg.strictPair() || n.cfg.PairTakeover == takeoverOperator || n.ident().Forced.pending() {
 		return
 	}
 	now := time.Now()
-	if w.won == 0 && (w.leaderNow || !n.mayTakeOverAlone(w) || now.Before(n.takeoverAt(w)) || now.Sub(w.triedAt) < takeoverEvery) {
+	if w.won == 0 && (w.leaderNow || !n.mayTakeOverAlone(w) || now.Before(n.takeoverAt(w).Add(-n.askAhead())) || now.Sub(w.triedAt) < takeoverEvery) {
 		return
 	}
 	n.mu.Lock()
@@ -130,18 +135,24 @@ func (n *Node) tryTakeover(ctx context.Context, w seen, why cluster.Reason) erro
 		if err := n.cfg.MayTakeOver(may); err != nil {
 			return err
 		}
-		// That took its time.
+		// That took its time, or less than was given to it.
+		if !pause(ctx, time.Until(n.takeoverAt(n.noteLeader()))) {
+			return ctx.Err()
+		}
 		if now := n.noteLeader(); now.leaderNow || time.Now().Before(n.takeoverAt(now)) {
 			return errors.New("there is a leader again")
 		}
 	}
-	return n.begin(ctx, next, why)
+	return n.begin(next, why)
 }
 
 // claimAndBegin goes on alone if the claim of the epoch after the one in this node's own log is its own: a node that was left
 // behind can never win.
 func (n *Node) claimAndBegin(ctx context.Context, w seen, why cluster.Reason) error {
-	next := n.fsm.state.Token().Epoch.Number + 1
+	next, err := n.nextEpoch()
+	if err != nil {
+		return err
+	}
 	if w.won == 0 {
 		if err := n.claim(ctx, next, time.Second); err != nil {
 			return err
@@ -150,7 +161,48 @@ func (n *Node) claimAndBegin(ctx context.Context, w seen, why cluster.Reason) er
 		n.watching.won = next
 		n.mu.Unlock()
 	}
-	return n.begin(ctx, max(next, w.won), why)
+	return n.begin(max(next, w.won), why)
+}
+
+// nextEpoch is the number after that of the epoch in this node's own log. What is applied of the log may be far behind it: after a
+// start, or once raft was started anew, as far as the last snapshot.
+func (n *Node) nextEpoch() (uint64, error) {
+	held, err := n.stored()
+	if err != nil {
+		return 0, err
+	}
+	return max(held.Token().Epoch.Number, n.ident().Epoch.Number) + 1, nil
+}
+
+// recallClaim: a claim that this node set out to make before its process ended may be its own. Nobody else can go on alone then, so
+// that it must be used.
+func (n *Node) recallClaim(ctx context.Context) {
+	id := n.ident()
+	if n.claims == nil || n.recalled.Load() || id.Claiming <= id.Epoch.Number || time.Since(n.recallAt) < recallEvery {
+		return
+	}
+	n.recallAt = time.Now()
+	look, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	owner, found, err := n.claims.Owner(look, id.Claiming)
+	if err != nil {
+		return // it is tried again
+	}
+	n.recalled.Store(true)
+	if found && owner.ours(id) {
+		n.mu.Lock()
+		n.watching.won = id.Claiming
+		n.mu.Unlock()
+	}
+}
+
+// askAhead is how long before the end of its patience a node finds out whether it may take over: an address that is silent takes a
+// few seconds to be given up.
+func (n *Node) askAhead() time.Duration {
+	if n.cfg.PairTakeover != takeoverAvailability || n.cfg.MayTakeOver == nil {
+		return 0
+	}
+	return min(visitTime, n.cfg.TakeoverAfter/2)
 }
 
 // sibling is the other member of a pair; of three, those that this node needs.
@@ -175,7 +227,7 @@ func (n *Node) highestEpoch() uint64 {
 
 // begin makes this node the only voter of a new epoch. It is the keeper's. What is decided is kept first, so that a kill in
 // between is made good by the next start.
-func (n *Node) begin(ctx context.Context, number uint64, why cluster.Reason) error {
+func (n *Node) begin(number uint64, why cluster.Reason) error {
 	epoch := state.Epoch{Number: number, Node: n.cfg.NodeID}
 	n.log.Warn("this node takes over: it goes on as the only voter, in a new epoch", "epoch", number, "reason", why.Text)
 	err := n.changeIdentity(func(id *identity) { id.Forced = forced{Epoch: epoch, Why: why, Recover: true} })
@@ -207,18 +259,41 @@ func (n *Node) TakeOver(ctx context.Context, by string, force bool) error {
 	}
 	before := n.fsm.state.Token()
 	err := n.change(ctx, func() error {
-		next := n.highestEpoch() + 1
-		if n.claims != nil {
-			if err := n.claim(ctx, next, time.Second); err != nil {
-				return err
-			}
+		next, err := n.claimForOperator(ctx, n.highestEpoch()+1, force)
+		if err != nil {
+			return err
 		}
-		return n.begin(ctx, next, cluster.Reason{Cause: cluster.CauseTakeover, Text: "asked for by " + by})
+		return n.begin(next, cluster.Reason{Cause: cluster.CauseTakeover, Text: "asked for by " + by})
 	})
 	if err != nil {
 		return err
 	}
 	return n.awaitOwnTerm(ctx, before)
+}
+
+// maxClaims bounds how many claims of others an operator's force goes past.
+const maxClaims = 16
+
+// claimForOperator makes the claim that a takeover needs where claims decide, and returns its epoch. With force it goes past the
+// claims of a node that never used them, and does without where the share is out of reach: somebody has looked, and says so.
+func (n *Node) claimForOperator(ctx context.Context, epoch uint64, force bool) (uint64, error) {
+	if n.claims == nil {
+		return epoch, nil
+	}
+	for range maxClaims {
+		err := n.claim(ctx, epoch, time.Second)
+		switch {
+		case err == nil:
+			return epoch, nil
+		case !force:
+			return 0, fmt.Errorf("%w: %w; with force this node goes on all the same: make sure that the other one is off", cluster.ErrWarned, err)
+		case !errors.Is(err, errClaimLost):
+			n.log.Warn("taking over by force, although the claim could not be made", "epoch", epoch, "error", err)
+			return epoch, nil
+		}
+		epoch++
+	}
+	return 0, fmt.Errorf("the claims of %d epochs are another node's: look into ClaimDir", maxClaims)
 }
 
 // awaitOwnTerm waits until this node leads a term after before. Its maintenance ends with that: nobody else could end it.

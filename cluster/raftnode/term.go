@@ -114,6 +114,7 @@ func (n *Node) serveTerm(ctx, tctx context.Context, inst *instance, lead func(co
 	aside.Go(func() { n.reconcile(over, t) })
 	aside.Go(func() { n.watchCommits(over, t) })
 	aside.Go(func() { n.guardPair(over, t) })
+	aside.Go(func() { n.watchLease(over, t) })
 	n.runLead(ctx, t, lead)
 	n.term.Store(nil)
 	cancel()
@@ -256,7 +257,7 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 		t.leading.Store(false)
 		close(finish)
 		if !early && t.ctx.Err() == nil {
-			early = finished(t.ctx, returned)
+			early = n.finished(t.ctx, returned)
 		}
 		cancel()
 		if !early {
@@ -295,11 +296,14 @@ func (n *Node) flagged(ctx context.Context, may bool) <-chan struct{} {
 }
 
 // finished waits for lead to finish what it has begun.
-func finished(ctx context.Context, returned <-chan error) bool {
+func (n *Node) finished(ctx context.Context, returned <-chan error) bool {
 	timer := time.NewTimer(cluster.FinishTime)
 	defer timer.Stop()
 	select {
-	case <-returned:
+	case err := <-returned:
+		if err != nil {
+			n.log.Debug("the work of the term has ended", "error", err)
+		}
 		return true
 	case <-timer.C:
 	case <-ctx.Done():

@@ -86,18 +86,31 @@ func (n *Node) tryHandOver(ctx context.Context, t *term, target string, why clus
 	if err := n.fit(t, target); err != nil {
 		return err
 	}
-	f := t.inst.raft.LeadershipTransferToServer(raft.ServerID(target), raft.ServerAddress(m.ClusterAddress))
-	if err := n.settle(ctx, f); err != nil {
+	if err := n.abdicate(ctx, t, m); err != nil {
+		// Who was told to stand for election does so without regard to this node's lease: it may lead already.
+		if t.inst.transport.named.Load() {
+			n.led.end()
+			n.rebuildSoon("it is not known whether " + target + " leads already")
+		}
 		return fmt.Errorf("hand over to %s: %w", target, err)
+	}
+	n.log.Info("leadership was handed over", "to", target)
+	return nil
+}
+
+func (n *Node) abdicate(ctx context.Context, t *term, heir cluster.Member) error {
+	t.inst.transport.named.Store(false)
+	f := t.inst.raft.LeadershipTransferToServer(raft.ServerID(heir.NodeID), raft.ServerAddress(heir.ClusterAddress))
+	if err := n.settle(ctx, f); err != nil {
+		return err
 	}
 	// raft's answer means that this node has left office, not yet that it was told so.
 	select {
 	case <-t.ctx.Done():
+		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("hand over to %s: %w", target, ctx.Err())
+		return ctx.Err()
 	}
-	n.log.Info("leadership was handed over", "to", target)
-	return nil
 }
 
 // Transfer hands leadership to the named node, from any node; see cluster.Coordinator.

@@ -2,6 +2,8 @@ package raftnode
 
 import (
 	"errors"
+	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -26,6 +28,42 @@ type transport struct {
 	// acked is told of each answer, heartbeats too.
 	acked func(id raft.ServerID)
 	done  chan struct{}
+	// named: another node was told to stand for election at once.
+	named atomic.Bool
+	// asked, if not nil, sees each request before raft does.
+	asked func(raft.RPC)
+	once  sync.Once
+	rpcs  chan raft.RPC
+}
+
+// Consumer is where raft takes requests from; it asks once.
+func (t *transport) Consumer() <-chan raft.RPC {
+	if t.asked == nil {
+		return t.NetworkTransport.Consumer()
+	}
+	t.once.Do(func() {
+		t.rpcs = make(chan raft.RPC)
+		go t.pump()
+	})
+	return t.rpcs
+}
+
+// pump ends with the transport.
+func (t *transport) pump() {
+	for {
+		select {
+		case rpc := <-t.NetworkTransport.Consumer():
+			t.asked(rpc)
+			select {
+			case t.rpcs <- rpc:
+			case <-t.done:
+				rpc.Respond(nil, raft.ErrTransportShutdown)
+				return
+			}
+		case <-t.done:
+			return
+		}
+	}
 }
 
 func (t *transport) RequestVote(id raft.ServerID, target raft.ServerAddress, args *raft.RequestVoteRequest, resp *raft.RequestVoteResponse) error {
@@ -40,6 +78,11 @@ func (t *transport) RequestPreVote(id raft.ServerID, target raft.ServerAddress, 
 		return errReluctant
 	}
 	return t.NetworkTransport.RequestPreVote(id, target, args, resp)
+}
+
+func (t *transport) TimeoutNow(id raft.ServerID, target raft.ServerAddress, args *raft.TimeoutNowRequest, resp *raft.TimeoutNowResponse) error {
+	t.named.Store(true)
+	return t.NetworkTransport.TimeoutNow(id, target, args, resp)
 }
 
 func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, args *raft.AppendEntriesRequest, resp *raft.AppendEntriesResponse) error {

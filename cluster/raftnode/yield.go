@@ -44,12 +44,16 @@ func (n *Node) yield(ctx context.Context, winner *peer) error {
 	if err := n.pauseRaft(); err != nil {
 		return err
 	}
+	held, err := n.stored()
+	if err != nil {
+		return err
+	}
 	// Who has followed the winner itself to the end has nothing that the winner lacks.
-	if n.fsm.state.Leader() != theirs.Node {
+	if held.Leader() != theirs.Node {
 		if err := n.archiveState(); err != nil {
 			return err
 		}
-		err := n.bequeath(ctx)
+		err := n.bequeath(ctx, held)
 		if errors.Is(err, errWinnerGone) {
 			n.log.Warn("the node of the higher epoch is out of contact again: this one goes on as before, and hands over once it is back", "member", winner.NodeID)
 			return n.startRaft()
@@ -66,9 +70,9 @@ func (n *Node) yield(ctx context.Context, winner *peer) error {
 }
 
 // bequeath has the winner's side commit what this node alone has, however long that takes. Its error is ctx's or the node's.
-func (n *Node) bequeath(ctx context.Context) error {
+func (n *Node) bequeath(ctx context.Context, held *state.State) error {
 	said, reached := "", time.Now()
-	for _, op := range state.Merge(n.cfg.NodeID, n.fsm.state, time.Now().UTC()) {
+	for _, op := range state.Merge(n.cfg.NodeID, held, time.Now().UTC()) {
 		data, err := state.Encode(state.Command{Op: op})
 		if err != nil {
 			return fmt.Errorf("hand over to the node that went on: %w", err)
@@ -141,6 +145,7 @@ func (n *Node) wipe() error {
 		return err
 	}
 	n.store.replace(logs, stable)
+	n.kept.Store(0)
 	n.snaps = sealedSnapshots{snaps, n.store}
 	n.fsm.reset()
 	return nil
@@ -157,26 +162,34 @@ func (n *Node) soleVoter() bool {
 	return voters == 1 && suffrage(n.servers(), n.cfg.NodeID) == "voter"
 }
 
-// awaitSiblings has a sole voter that has not led yet in this process ask the others for their epoch, since one of them may
-// have gone on without it. Who is out of reach for ten seconds is not waited for. false: this node must not lead.
+// awaitSiblings has a sole voter ask the others for their epoch before it leads, since one of them may have gone on without it
+// while this process did not run or its machine stood still. Who is out of reach for ten seconds since then is not waited for.
+// false: this node must not lead.
 func (n *Node) awaitSiblings(ctx context.Context) bool {
 	if n.formed || !n.soleVoter() || n.ident().Forced.pending() {
 		return true
 	}
 	for {
-		silent := ""
+		silent, leads := "", ""
 		for _, p := range n.peers {
-			if k := p.now(); !k.fresh() {
+			switch k := p.now(); {
+			case !k.fresh():
 				silent = p.NodeID
+			case k.Leader != "" && k.Leader != n.cfg.NodeID && !n.foreign(k.greeting) && k.Epoch == n.ident().Epoch:
+				leads = k.Leader // the data folder of this node is an older copy
 			}
 		}
 		if _, lost := n.higherEpoch(); lost {
 			return false
 		}
-		if silent == "" || time.Since(n.opened) >= soleVoterWait {
+		if leads == "" && (silent == "" || time.Since(n.awake()) >= soleVoterWait) {
 			break
 		}
-		n.setWaiting("asking " + silent + " whether it has gone on without this node")
+		if leads != "" {
+			n.setWaiting(leads + " leads already, which this node's data does not know of: waiting to be taken in by it")
+		} else {
+			n.setWaiting("asking " + silent + " whether it has gone on without this node")
+		}
 		if !pause(ctx, retryTerm) {
 			return false
 		}
@@ -188,9 +201,19 @@ func (n *Node) awaitSiblings(ctx context.Context) bool {
 	return true
 }
 
-// claimAllows: with claims, a sole voter that has just started leads only if nobody else has claimed the next epoch.
+// awake is since when this process has run without standing still.
+func (n *Node) awake() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.paused.After(n.opened) {
+		return n.paused
+	}
+	return n.opened
+}
+
+// claimAllows: with claims, a sole voter leads only if nobody else has claimed the next epoch.
 func (n *Node) claimAllows(ctx context.Context) bool {
-	if n.claims == nil || n.led.losses() > 0 {
+	if n.claims == nil {
 		return true
 	}
 	for {
@@ -200,6 +223,8 @@ func (n *Node) claimAllows(ctx context.Context) bool {
 		switch {
 		case err != nil:
 			n.setWaiting("this node does not lead before it has read the claims: " + err.Error())
+		case found && owner.sameCluster(n.ident().ClusterID) != nil:
+			n.setWaiting("this node does not lead: " + owner.sameCluster(n.ident().ClusterID).Error())
 		case found && !owner.ours(n.ident()):
 			n.setWaiting(owner.NodeID + " has claimed to go on alone: waiting for it")
 		default:

@@ -42,11 +42,10 @@ type Options struct {
 	BeforeWrite func(op string) error
 }
 
-// How long the parts of a planned stop may take; together they stay below ten seconds.
+// How long the parts of a planned stop may take; with what closing the store takes they stay below ten seconds.
 const (
-	drainTime    = 4 * time.Second // the batch in flight is finished or given up
-	transferTime = 3 * time.Second
-	closeTime    = 2 * time.Second
+	leaveTime = 6 * time.Second // the batch in flight is finished or given up, and leadership handed over
+	closeTime = time.Second     // requests are answered
 )
 
 // node is one running daemon.
@@ -54,12 +53,16 @@ type node struct {
 	opts       Options
 	log        hclog.Logger
 	coord      cluster.Coordinator
+	peers      cluster.Peers
+	roster     cluster.Members
 	live       *state.State
 	reg        *prometheus.Registry
 	polling    *poller.Metrics
 	publishing *publisher.Metrics
 	handovers  *prometheus.CounterVec // by reason and outcome
+	prober     *prober
 	started    time.Time
+	up         chan struct{} // closed once the node is assembled
 	stopping   atomic.Bool
 	// leaderChanges counts beginnings of terms seen since the start.
 	leaderChanges atomic.Uint64
@@ -68,36 +71,49 @@ type node struct {
 	feed          *feed
 	parsed        *settings.Cluster
 	parsedVersion uint64
+	parsedSum     uint64
 	running       []*poller.Pipeline // of the term; nil while none runs
 	encoders      []namedEncoder     // of the running pipelines
 	drained       chan struct{}      // closed when these have ended; nil while none runs
 	trouble       trouble
 	lastVerdict   verdictMemory
 	file          localFile
+	back          pendingReturn
+	certs         certFiles
+	memberCerts   map[string]certificate // by member, of the leader
 }
 
-// Run is a node's whole life: it returns nil after ctx has ended and the node has stopped in good
-// order, and an error, at once, when the node cannot start or cannot go on.
-func Run(ctx context.Context, opts Options) (err error) {
-	n := &node{opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), started: time.Now()}
+func newNode(opts Options) *node {
+	n := &node{
+		opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), prober: newProber(), started: time.Now(), up: make(chan struct{}),
+		memberCerts: map[string]certificate{},
+	}
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.polling = poller.NewMetrics(n.reg)
 	n.publishing = publisher.NewMetrics(n.reg, destinationsIn(opts)...)
 	registerOutbox(n.reg)
 	n.handovers = newHandovers(n.reg)
+	return n
+}
 
+// Run is a node's whole life: it returns nil after ctx has ended and the node has stopped in good
+// order, and an error, at once, when the node cannot start or cannot go on.
+func Run(ctx context.Context, opts Options) (err error) {
+	n := newNode(opts)
 	// The address first: a node that cannot be seen must not have formed a cluster already.
 	ln, err := listen(ctx, opts.Listener, opts.Node.ListenAddress, "ListenAddress")
 	if err != nil {
 		return err
 	}
 	defer ln.Close()
-	raft, err := openRaft(opts, n.log, n.reg)
+	raft, err := n.openRaft()
 	if err != nil {
 		return err
 	}
+	defer n.closeFeed() // once the last term has ended, which Close waits for
 	defer func() { err = errors.Join(err, raft.Close()) }()
-	n.coord, n.live = raft, raft.View().State
+	n.coord, n.peers, n.roster, n.live = raft, raft, raft, raft.View().State
+	close(n.up)
 	n.reg.MustRegister(gauges{n})
 
 	server, err := n.server()
@@ -129,6 +145,8 @@ func destinationNames(cfg *settings.Cluster) []string {
 func (n *node) serve(ctx context.Context, server *http.Server, ln net.Listener) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	term, leave := context.WithCancel(life)
+	defer leave()
 	faults := make(chan error, 2)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -136,21 +154,24 @@ func (n *node) serve(ctx context.Context, server *http.Server, ln net.Listener) 
 			faults <- fmt.Errorf("serve the API on %s: %w", ln.Addr(), err)
 		}
 	})
-	wg.Go(func() {
-		if err := n.coord.Run(life, n.lead); err != nil && life.Err() == nil {
+	left := make(chan struct{})
+	go func() { // ends with the coordinator at the latest
+		defer close(left)
+		if err := n.coord.Run(term, n.lead); err != nil && term.Err() == nil {
 			faults <- err
 		}
-	})
-	wg.Go(func() { n.seed(life) })
-	wg.Go(func() { n.watch(life) })
+	}()
+	for _, chore := range []func(context.Context){n.seed, n.watch, n.caretake, n.watchLeaders, n.watchCertificates} {
+		wg.Go(func() { chore(life) })
+	}
 
 	var fault error
 	select {
 	case <-ctx.Done():
-		n.stop(life)
 	case fault = <-faults:
 		n.log.Error("this node cannot go on", "reason", fault)
 	}
+	n.stop(leave, left)
 	end()
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 	defer cancel()
@@ -158,42 +179,27 @@ func (n *node) serve(ctx context.Context, server *http.Server, ln net.Listener) 
 		n.log.Debug("requests were cut off", "error", errors.Join(err, server.Close()))
 	}
 	wg.Wait()
-	n.mu.Lock()
-	f := n.feed
-	n.mu.Unlock()
-	if f != nil {
-		f.Close()
-	}
 	if fault == nil {
 		n.log.Info("node stopped")
 	}
 	return fault
 }
 
-// stop ends a leader's work in good order: no new poll, the batch in flight accepted and committed,
-// leadership given to a node that can take it. A follower has nothing to hand over.
-func (n *node) stop(ctx context.Context) {
+// stop has the coordinator end a leader's work in good order: no new poll, the batch in flight accepted and committed, leadership
+// given to a node that can take it. What hangs is left to be cut off by the coordinator's own end.
+func (n *node) stop(leave context.CancelFunc, left <-chan struct{}) {
 	n.stopping.Store(true)
-	if !n.coord.View().Leading {
-		return
+	if n.coord.View().Leading {
+		n.log.Info("stopping: finishing the batch in flight, then handing over")
 	}
-	n.log.Info("stopping: finishing the batch in flight, then handing over")
-	if !n.drain(ctx, drainTime) {
-		n.log.Warn("the batch in flight was not finished in time; it may be sent again by the next leader")
+	leave()
+	timer := time.NewTimer(leaveTime)
+	defer timer.Stop()
+	select {
+	case <-left:
+	case <-timer.C:
+		n.log.Warn("stopping without waiting any longer; the batch in flight may be sent again by the next leader")
 	}
-	target := n.successor()
-	if target == "" {
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, transferTime)
-	defer cancel()
-	if err := n.coord.Transfer(ctx, target, cluster.Reason{Cause: cluster.CauseStop, Text: n.opts.Node.NodeID + " was stopped"}); err != nil {
-		n.handovers.WithLabelValues("stop", "failed").Inc()
-		n.log.Warn("no hand-over, the others will elect a leader", "to", target, "error", err)
-		return
-	}
-	n.handovers.WithLabelValues("stop", "ok").Inc()
-	n.log.Info("handed over", "to", target)
 }
 
 // drain lets all running pipelines finish what is in flight, for at most d. It reports whether they did.
@@ -218,30 +224,29 @@ func (n *node) drain(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// successor is a voter in contact that can do the work, the Primary and then the Secondary before
-// anyone else; empty if there is none. A witness cannot do the work.
-func (n *node) successor() string {
-	for _, role := range []cluster.Role{cluster.Primary, cluster.Secondary} {
-		for _, m := range n.coord.View().Members {
-			if m.Role == role && m.NodeID != n.opts.Node.NodeID && m.Suffrage == "voter" && time.Since(m.LastContact) < time.Second {
-				return m.NodeID
-			}
-		}
+// closeFeed signs out of SCOM. No pipeline runs any more.
+func (n *node) closeFeed() {
+	n.mu.Lock()
+	f := n.feed
+	n.mu.Unlock()
+	if f != nil {
+		f.Close()
 	}
-	return ""
 }
 
-func openRaft(opts Options, log hclog.Logger, reg prometheus.Registerer) (*raftnode.Node, error) {
-	c := opts.Node
+func (n *node) openRaft() (*raftnode.Node, error) {
+	c, opts := n.opts.Node, n.opts
 	cfg := raftnode.Config{
 		NodeID: c.NodeID, Role: c.Role, Members: c.Members, ClusterAddress: c.ClusterAddress, DataDir: c.DataDir,
 		Timing: c.Timing, Version: opts.Version, Listener: opts.ClusterListener,
 		Dial: opts.Dial, Memory: opts.Memory, BeforeWrite: opts.BeforeWrite,
+		PairTakeover: c.PairTakeover, TakeoverAfter: c.TakeoverAfter, ClaimDir: c.ClaimDir,
+		MayTakeOver: n.mayTakeOver, Serve: n.serveAsk, OnHandover: n.countHandover,
 	}
 	if t := c.ClusterTls; t.CertFile != "" {
 		cfg.TLS = raftnode.FileTLS(t.CertFile, t.KeyFile, t.CaFile)
 	}
-	return raftnode.Open(cfg, log.Named("cluster"), reg)
+	return raftnode.Open(cfg, n.log.Named("cluster"), n.reg)
 }
 
 func listen(ctx context.Context, given net.Listener, address, key string) (net.Listener, error) {
@@ -275,7 +280,7 @@ func (n *node) server() (*http.Server, error) {
 	}
 	handler := api.New(api.Config{ReadToken: readers, OperatorToken: operators}, api.Deps{
 		Status: n.status, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg,
-		Settings: applier{n}, Parked: shelf{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.log.Named("audit"),
+		Settings: applier{n}, Parked: shelf{n}, Office: office{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.log.Named("audit"),
 	})
 	server := api.Server(handler)
 	server.ErrorLog = n.log.Named("api").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})

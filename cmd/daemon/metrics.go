@@ -6,9 +6,12 @@ import (
 	"math"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"scomconnector/cluster"
 )
 
 // gauges exports what the cluster and the replicated state know, read at each scrape so that no
@@ -128,6 +131,17 @@ func registerOutbox(reg prometheus.Registerer) {
 		settled.WithLabelValues(o)
 	}
 	reg.MustRegister(settled)
+}
+
+// countHandover counts one that this node made or tried; see raftnode.Config.
+func (n *node) countHandover(cause cluster.Cause, err error) {
+	outcome := "ok"
+	if err != nil {
+		outcome = "failed"
+	}
+	if slices.Contains(handoverReasons, string(cause)) { // the label's values are a closed set
+		n.handovers.WithLabelValues(string(cause), outcome).Inc()
+	}
 }
 
 // newHandovers counts planned hand-overs of leadership by this node, all series at zero.

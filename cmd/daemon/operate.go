@@ -24,8 +24,8 @@ const catchUp = 3 * time.Second
 
 // applier lets an operator see and change the settings through any node, a witness too. It is an api.Settings.
 //
-// A new text is checked by the node that takes it, and on Primary and Secondary also what it points to there: secrets and
-// certificates. The other nodes do not check it before it is in use: one that cannot read a secret's file says so once it leads.
+// A new text is checked by every node in contact before it is used, and on Primary and Secondary also what it points to there:
+// secrets and certificates. Who was away when it was applied and cannot read a secret's file says so once it leads.
 type applier struct{ *node }
 
 // Version implements api.Settings.
@@ -81,7 +81,8 @@ func (a applier) Apply(ctx context.Context, c api.Change) (api.Applied, error) {
 	if current.Version != c.Expect {
 		return api.Applied{}, stale(current.Version, c.Expect)
 	}
-	if err := a.check(text); err != nil {
+	unchecked, err := a.agreed(ctx, text)
+	if err != nil {
 		return api.Applied{}, err
 	}
 	res, err := a.coord.Propose(ctx, state.SetConfig{Expect: c.Expect, Text: text, Author: c.Author, At: time.Now().UTC()})
@@ -92,7 +93,7 @@ func (a applier) Apply(ctx context.Context, c api.Change) (api.Applied, error) {
 		return api.Applied{}, err
 	}
 	a.awaitVersion(ctx, res.Version)
-	return api.Applied{Version: res.Version, Changed: changedKeys(current.Text, text)}, nil
+	return api.Applied{Version: res.Version, Changed: changedKeys(current.Text, text), Unchecked: unchecked}, nil
 }
 
 func stale(current, expected uint64) error {
@@ -104,27 +105,7 @@ func stale(current, expected uint64) error {
 func (a applier) awaitVersion(ctx context.Context, version uint64) {
 	ctx, cancel := context.WithTimeout(ctx, catchUp)
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for a.state().Config().Version < version {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// check reads the text as the leader will.
-func (a applier) check(text []byte) error {
-	cfg, faults := settings.ParseCluster(settings.ClusterFileName, text, settings.Options{Dir: a.opts.Node.Dir})
-	if len(faults) == 0 && a.opts.Node.Role != cluster.Witness { // which has no secrets
-		faults = cfg.Examine(settings.ClusterFileName)
-	}
-	if err := faults.Err(); err != nil {
-		return fmt.Errorf("%w:\n%w", api.ErrInvalid, err)
-	}
-	return nil
+	a.await(ctx, func() bool { return a.state().Config().Version >= version })
 }
 
 func changedKeys(old, text []byte) []string {
@@ -231,15 +212,7 @@ func (s shelf) Remove(ctx context.Context, pipeline, key string) error {
 func (s shelf) awaitRemoved(ctx context.Context, pipeline string, id alert.ID) {
 	ctx, cancel := context.WithTimeout(ctx, catchUp)
 	defer cancel()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for s.state().HasParked(pipeline, id) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+	s.await(ctx, func() bool { return !s.state().HasParked(pipeline, id) })
 }
 
 func parkedKey(key string) (alert.ID, error) {

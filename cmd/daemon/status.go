@@ -23,14 +23,14 @@ func (n *node) status() v1.Status {
 	view, health := n.coord.View(), n.coord.Health()
 	st := view.State
 	n.mu.Lock()
-	running, encoders, f, trouble := n.running, n.encoders, n.feed, n.trouble
+	running, encoders, f, trouble, back := n.running, n.encoders, n.feed, n.trouble, n.back
 	n.mu.Unlock()
 
 	config := st.Config()
 	s := v1.Status{
 		Node: n.opts.Node.NodeID, Role: string(n.opts.Node.Role), Version: n.opts.Version, Time: time.Now().UTC(),
 		Leader: view.Leader, Term: view.Token.Term, Epoch: view.Token.Epoch.Number,
-		Maintenance: []string{}, Warnings: []string{},
+		Maintenance: n.inMaintenance(), Takeover: takeover(view.Outlook), Notes: notes(st.Notes()), Archives: archives(view.Archives),
 		Config: v1.ConfigState{Version: config.Version, DiffersFromFile: n.differs(config)},
 	}
 	totals := st.Totals()
@@ -51,8 +51,9 @@ func (n *node) status() v1.Status {
 	for _, p := range statuses(running) {
 		found = append(found, p.Warnings...)
 	}
+	found = append(found, n.clusterWarnings(view, back)...)
 	s.Warnings = n.warnings(cfg, found, s.Config.DiffersFromFile)
-	s.Verdict = n.verdict(&s, verdictInput{view: view, health: health, trouble: trouble, pipes: statuses(running)})
+	s.Verdict = n.verdict(&s, verdictInput{view: view, health: health, trouble: trouble, pipes: statuses(running), back: back})
 	return s
 }
 
@@ -64,12 +65,42 @@ func (n *node) clusterName(cfg *settings.Cluster, st *state.State) string {
 }
 
 func (n *node) members(view cluster.View) []v1.Member {
+	self, _ := member(view, view.NodeID)
 	out := make([]v1.Member, 0, len(view.Members))
 	for _, m := range view.Members {
-		out = append(out, v1.Member{
+		s := v1.Member{
 			Node: m.NodeID, Role: string(m.Role), URL: m.Url, Voter: m.Suffrage == "voter",
-			Leader: m.NodeID == view.Leader, LastContact: m.LastContact, Version: m.Version,
-		})
+			Leader: m.NodeID == view.Leader, LastContact: m.LastContact, Version: m.Version, Fault: m.Fault,
+		}
+		if m.Applied < self.Applied {
+			s.Behind = self.Applied - m.Applied
+		}
+		for _, flag := range view.State.Maintenance() {
+			if flag.Node == m.NodeID {
+				s.Maintenance, s.Sticky = true, flag.Sticky
+			}
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func takeover(o cluster.Outlook) v1.Takeover {
+	return v1.Takeover{Possible: o.Possible, Refusal: o.Refusal, LastHeard: o.LastHeard, Warnings: append([]string{}, o.Warnings...), At: o.At}
+}
+
+func notes(all []state.Note) []v1.Note {
+	out := make([]v1.Note, 0, len(all))
+	for _, n := range all {
+		out = append(out, v1.Note{At: n.At, Node: n.Node, Text: n.Text})
+	}
+	return out
+}
+
+func archives(all []cluster.Archive) []v1.Archive {
+	out := make([]v1.Archive, 0, len(all))
+	for _, a := range all {
+		out = append(out, v1.Archive{Name: a.Name, At: a.At, Epoch: a.Epoch.Number})
 	}
 	return out
 }
@@ -77,7 +108,7 @@ func (n *node) members(view cluster.View) []v1.Member {
 func changes(all []state.Change) []v1.Change {
 	out := make([]v1.Change, 0, len(all))
 	for _, c := range all {
-		out = append(out, v1.Change{At: c.At, Node: c.Node, Term: c.Token.Term, Epoch: c.Token.Epoch.Number, Reason: c.Reason})
+		out = append(out, v1.Change{At: c.At, Node: c.Node, Term: c.Token.Term, Epoch: c.Token.Epoch.Number, Cause: c.Cause, Reason: c.Reason})
 	}
 	return out
 }
@@ -172,6 +203,19 @@ func (n *node) warnings(cfg *settings.Cluster, found []string, differs bool) []s
 	out = append(out, found...)
 	if differs {
 		out = append(out, "the settings file of this node differs from the settings in use: "+aboutFile(n.opts.ClusterFile))
+	}
+	return out
+}
+
+// clusterWarnings are what may happen one day between the nodes, and what a leader that is not the Primary waits for.
+func (n *node) clusterWarnings(v cluster.View, back pendingReturn) []string {
+	out := n.certificateWarnings(time.Now())
+	if len(n.opts.Node.Members) == 2 && len(n.workers()) == 2 && n.opts.Node.PairTakeover == "availability" && v.Leading {
+		out = append(out, fmt.Sprintf("this pair has no witness: if the nodes lose each other for %v while both reach SCOM and a LAM, both deliver until they meet again, and Moogsoft "+
+			"folds the duplicates; a third member with Role Witness prevents that, and has the other node take over within seconds", n.opts.Node.TakeoverAfter))
+	}
+	if back.held != "" {
+		out = append(out, fmt.Sprintf("%s does not take over again yet: %s", back.to, back.held))
 	}
 	return out
 }

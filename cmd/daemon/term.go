@@ -164,7 +164,7 @@ func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed) error {
 		running = append(running, poller.New(l.cfg, poller.Deps{
 			Source: g, Sink: l.dest, Encoder: g,
 			Ledger: &ledger{term: term, state: n.state(), pipeline: l.name},
-			Log:    n.log.Named("poller"), Metrics: n.polling,
+			Log:    n.log.Named("poller"), Metrics: n.polling, Alarms: func() []poller.Alarm { return n.alarms(l.name) },
 		}))
 	}
 	n.setRunning(running, encoders)
@@ -192,12 +192,12 @@ func (n *node) feedOf(version uint64) (*feed, error) {
 	n.mu.Lock()
 	old := n.feed
 	n.mu.Unlock()
-	if old != nil && old.version == version && !old.stale() {
-		return old, nil
-	}
 	cfg, err := n.settingsOf(version)
 	if err != nil {
 		return nil, err
+	}
+	if old != nil && old.version == version && old.cfg == cfg && !old.stale() {
+		return old, nil
 	}
 	f, err := newFeed(n, version, cfg, old)
 	if err != nil {
@@ -216,18 +216,19 @@ func (n *node) feedOf(version uint64) (*feed, error) {
 func (n *node) settingsOf(version uint64) (*settings.Cluster, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.parsed != nil && n.parsedVersion == version {
-		return n.parsed, nil
-	}
 	c := n.state().Config()
 	if c.Version != version {
 		return nil, errors.New("the settings have changed meanwhile")
+	}
+	// A node that has joined another epoch may find another text under the same number.
+	if n.parsed != nil && n.parsedVersion == version && n.parsedSum == c.Sum() {
+		return n.parsed, nil
 	}
 	cfg, faults := settings.ParseCluster("settings in use", c.Text, settings.Options{Dir: n.opts.Node.Dir})
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	n.parsed, n.parsedVersion = cfg, version
+	n.parsed, n.parsedVersion, n.parsedSum = cfg, version, c.Sum()
 	publisher.NewMetrics(n.reg, destinationNames(cfg)...)
 	return cfg, nil
 }

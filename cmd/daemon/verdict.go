@@ -18,6 +18,7 @@ type verdictInput struct {
 	health  cluster.Health
 	trouble trouble
 	pipes   []poller.Status
+	back    pendingReturn
 }
 
 // verdictMemory remembers since when the present state of affairs has lasted.
@@ -89,11 +90,34 @@ func (n *node) remember(f finding) time.Time {
 
 func allIsWell(in verdictInput) string {
 	if !in.view.Leading {
-		if in.view.Leader == "" {
-			return "Starting."
-		}
-		return fmt.Sprintf("Standing by: %s leads; whether it delivers is on its page.", in.view.Leader)
+		return standingBy(in.view)
 	}
+	text := delivering(in)
+	if !in.back.at.IsZero() {
+		text += fmt.Sprintf(" %s takes over again at %s, if nothing comes between.", in.back.to, in.back.at.UTC().Format("15:04:05 UTC"))
+	}
+	for _, m := range in.view.Members {
+		if in.view.State.InMaintenance(m.NodeID) {
+			text += fmt.Sprintf(" %s is in maintenance: it does not take over.", m.NodeID)
+		}
+	}
+	return text
+}
+
+func standingBy(v cluster.View) string {
+	self, _ := member(v, v.NodeID)
+	switch {
+	case v.Leader == "":
+		return "Starting."
+	case self.Role == cluster.Witness:
+		return fmt.Sprintf("Witness: %s leads; whether it delivers is on its page.", v.Leader)
+	case v.State.InMaintenance(v.NodeID):
+		return fmt.Sprintf("In maintenance: this node does not take over. %s leads; whether it delivers is on its page.", v.Leader)
+	}
+	return fmt.Sprintf("Standing by: %s leads; whether it delivers is on its page.", v.Leader)
+}
+
+func delivering(in verdictInput) string {
 	for _, p := range in.pipes {
 		if p.LastPoll.IsZero() && p.LastSent.IsZero() { // nothing has come from SCOM, whatever phase that is
 			return "Starting: waiting for SCOM's first answer."
@@ -120,12 +144,11 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		}
 		add(f)
 	}
-	if in.view.Leader == "" && time.Since(n.started) > settling {
-		text := "no leader is known"
-		if in.view.Waiting != "" {
-			text = in.view.Waiting
-		}
-		add(finding{level: v1.Stopped, cause: "no leader", text: text, do: "check that a majority of the nodes runs and that they reach each other's ClusterAddress"})
+	if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
+		text, do := leaderless(in.view)
+		add(finding{level: v1.Stopped, cause: "no leader", text: text, do: do})
+	} else if in.view.Alarm != "" {
+		add(finding{level: v1.Degraded, cause: "alarm", text: in.view.Alarm + ".", do: "mend what the message names; until then this cluster has a node less"})
 	}
 	if in.view.Leading && in.trouble.text != "" {
 		level := v1.Stopped
@@ -167,11 +190,10 @@ func pipelineFindings(p poller.Status, s *v1.Status) []finding {
 func clusterFindings(s *v1.Status, in verdictInput) []finding {
 	var out []finding
 	for _, m := range s.Members {
-		if m.Node == s.Node || !in.view.Leading || time.Since(m.LastContact) < inContact {
+		if m.Node == s.Node || !in.view.Leading {
 			continue
 		}
-		out = append(out, finding{level: v1.Degraded, cause: "member " + m.Node,
-			text: fmt.Sprintf("Delivering, but %s %s is not in contact.", strings.ToLower(m.Role), m.Node), do: "start " + m.Node + " or mend the network between the nodes"})
+		out = append(out, memberFinding(m, len(s.Members) == 2)...)
 	}
 	if s.Parked.Count > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "parked",
@@ -189,6 +211,25 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 		}
 	}
 	return out
+}
+
+// memberFinding is what a member that cannot help means for the leader. Of a pair, it says what a second loss would do.
+func memberFinding(m v1.Member, pair bool) []finding {
+	f := finding{level: v1.Degraded, cause: "member " + m.Node}
+	switch {
+	case time.Since(m.LastContact) >= inContact:
+		f.text = fmt.Sprintf("Delivering, but %s %s is not in contact.", strings.ToLower(m.Role), m.Node)
+		f.do = "start " + m.Node + " or mend the network between the nodes"
+	case pair && !m.Voter:
+		f.text = fmt.Sprintf("Delivering, but alone: %s has no vote until it has caught up.", m.Node)
+		f.do = "wait some seconds; if it lasts, look at that node's log"
+	default:
+		return nil
+	}
+	if pair {
+		f.text += " If this machine dies now, nobody takes over by itself."
+	}
+	return []finding{f}
 }
 
 // doAboutLAM finds the cure that belongs to what the LAM answered.

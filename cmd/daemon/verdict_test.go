@@ -1,50 +1,23 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
-	"scomconnector/cmd/settings"
+	"scomconnector/cluster/state"
 	"scomconnector/poller"
 )
 
-// fakeCluster is a leader with a Secondary that takes over, or refuses to.
-type fakeCluster struct {
-	cluster.Coordinator
-	refuses error
-}
-
-func (fakeCluster) View() cluster.View {
-	return cluster.View{NodeID: "primary", Leading: true, Leader: "primary", Members: []cluster.MemberView{
-		{Member: cluster.Member{NodeID: "secondary", Role: cluster.Secondary}, Suffrage: "voter", LastContact: time.Now()},
-	}}
-}
-
-func (c fakeCluster) Transfer(context.Context, string, cluster.Reason) error { return c.refuses }
-
-func TestAPlannedStopCountsItsHandover(t *testing.T) {
-	for outcome, refuses := range map[string]error{"ok": nil, "failed": errors.New("it lags")} {
-		n := &node{coord: fakeCluster{refuses: refuses}, log: hclog.NewNullLogger(), handovers: newHandovers(prometheus.NewRegistry())}
-		n.opts.Node = &settings.Node{NodeID: "primary"}
-		n.stop(t.Context())
-		if got := testutil.ToFloat64(n.handovers.WithLabelValues("stop", outcome)); got != 1 {
-			t.Errorf("handover_total{reason=stop,outcome=%s}: got %v, want 1", outcome, got)
-		}
-	}
-}
-
 func TestVerdictSaysOnlyWhatIsSo(t *testing.T) {
-	leading := cluster.View{NodeID: "a", Leader: "a", Leading: true}
-	following := cluster.View{NodeID: "b", Leader: "a"}
+	led := stateOf(t, state.TermStart{Node: "a", ClusterID: "c", At: time.Now()})
+	leading := cluster.View{NodeID: "a", Leader: "a", Leading: true, State: led}
+	following := cluster.View{NodeID: "b", Leader: "a", State: led}
 	pipe := poller.Status{Name: "alerts/default", Phase: poller.PhaseFirst}
 	sending := pipe
 	sending.LastSent = time.Now()
@@ -64,5 +37,76 @@ func TestVerdictSaysOnlyWhatIsSo(t *testing.T) {
 		if got.Level != c.level || !strings.HasPrefix(got.Text, c.says) {
 			t.Errorf("%s: got %s %q, want %s %q", name, got.Level, got.Text, c.level, c.says)
 		}
+	}
+}
+
+// What the nodes of a cluster mean for each other is said on each one's page.
+func TestVerdictOnTheCluster(t *testing.T) {
+	long := time.Now().Add(-time.Hour)
+	away := func(id string) func(*fakeCluster) {
+		return func(c *fakeCluster) {
+			c.change(id, func(m *cluster.MemberView) { m.Fault, m.LastContact = "timeout", long })
+		}
+	}
+	noVote := func(c *fakeCluster) {
+		c.change("secondary", func(m *cluster.MemberView) { m.Suffrage = "nonvoter" })
+	}
+	flagged := func(c *fakeCluster) { c.apply(state.SetMaintenance{Node: "secondary", On: true}) }
+	sent := []poller.Status{{Name: "alerts/default", Phase: poller.PhasePolling, LastSent: time.Now(), LastPoll: time.Now()}}
+	for name, c := range map[string]struct {
+		members      int
+		self, leader string
+		is           func(*fakeCluster)
+		back         pendingReturn
+		level        v1.Level
+		text, do     string
+	}{
+		"all well":                        {members: 2, self: "primary", leader: "primary", level: v1.OK, text: "Delivering: all that SCOM shows"},
+		"a pair whose other one is lost":  {2, "primary", "primary", away("secondary"), pendingReturn{}, v1.Degraded, "If this machine dies now, nobody takes over by itself", "start secondary"},
+		"a pair whose other one is back":  {2, "primary", "primary", noVote, pendingReturn{}, v1.Degraded, "secondary has no vote until it has caught up. If this machine dies now", "wait"},
+		"of three one is lost":            {3, "primary", "primary", away("secondary"), pendingReturn{}, v1.Degraded, "secondary secondary is not in contact.", "start secondary"},
+		"of three one has no vote yet":    {members: 3, self: "primary", leader: "primary", is: noVote, level: v1.OK, text: "Delivering"},
+		"a fail-back is due":              {members: 3, self: "secondary", leader: "secondary", back: pendingReturn{to: "primary", at: time.Date(2026, 1, 1, 12, 0, 5, 0, time.UTC)}, level: v1.OK, text: "primary takes over again at 12:00:05 UTC"},
+		"the other one is in maintenance": {members: 3, self: "primary", leader: "primary", is: flagged, level: v1.OK, text: "secondary is in maintenance: it does not take over."},
+		"in maintenance":                  {members: 3, self: "secondary", leader: "primary", is: flagged, level: v1.OK, text: "In maintenance: this node does not take over. primary leads"},
+		"the witness":                     {members: 3, self: "witness", leader: "primary", level: v1.OK, text: "Witness: primary leads"},
+		"only the witness is left":        {3, "witness", "witness", away("primary"), pendingReturn{}, v1.Stopped, "only a witness is left", "start"},
+		"nobody leads":                    {2, "secondary", "", away("primary"), pendingReturn{}, v1.Stopped, "primary is out of contact", "start primary"},
+		"an alarm beside a leader":        {3, "secondary", "primary", func(c *fakeCluster) { c.view.Alarm = "witness is of another cluster" }, pendingReturn{}, v1.Degraded, "witness is of another cluster", "mend"},
+		"an alarm without one":            {3, "secondary", "", func(c *fakeCluster) { c.view.Alarm = "primary is of another cluster" }, pendingReturn{}, v1.Stopped, "NOT DELIVERING", "mend"},
+	} {
+		f := newFakeCluster(t, c.members, c.self, "primary").seeded("")
+		f.lead(c.leader, cluster.CauseElected)
+		if c.is != nil {
+			c.is(f)
+		}
+		n := nodeOf(f, nil)
+		n.started = long
+		v := f.View()
+		in := verdictInput{view: v, back: c.back}
+		if v.Leading {
+			in.pipes = sent
+		}
+		got := n.verdict(&v1.Status{Node: c.self, Members: n.members(v)}, in)
+		if got.Level != c.level || !strings.Contains(got.Text, c.text) || !strings.Contains(got.Do, c.do) || (got.Level != v1.OK) != (got.Do != "") {
+			t.Errorf("%s: got %s %q, do %q; want %s %q, do %q", name, got.Level, got.Text, got.Do, c.level, c.text, c.do)
+		}
+	}
+}
+
+// Every hand-over is counted by its cause; a cause that the metric does not have would break the closed set of its label.
+func TestHandoversAreCountedByCause(t *testing.T) {
+	n := nodeOf(newFakeCluster(t, 2, "primary", "primary"), nil)
+	n.countHandover(cluster.CauseStop, nil)
+	n.countHandover(cluster.CauseWitness, errors.New("it lags"))
+	n.countHandover(cluster.CauseWitness, errors.New("it lags"))
+	n.countHandover(cluster.CauseLost, nil)
+	for labels, want := range map[[2]string]float64{{"stop", "ok"}: 1, {"stop", "failed"}: 0, {"witness", "failed"}: 2, {"failback", "ok"}: 0} {
+		if got := testutil.ToFloat64(n.handovers.WithLabelValues(labels[0], labels[1])); got != want {
+			t.Errorf("handover_total%v: got %v, want %v", labels, got, want)
+		}
+	}
+	if got := testutil.CollectAndCount(n.handovers); got != len(handoverReasons)*len(handoverOutcomes) {
+		t.Errorf("%d series, want %d", got, len(handoverReasons)*len(handoverOutcomes))
 	}
 }

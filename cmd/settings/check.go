@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,10 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/raftnode"
 )
 
 // ClusterFileName is the name of the cluster's file, beside node.json unless --config says otherwise.
@@ -181,6 +184,9 @@ func (c *checker) node(n *Node) {
 	}
 	c.port("ClusterAddress", bind)
 	c.folder("DataDir", n.DataDir)
+	if n.PairTakeover == "claim" && n.strictPair() {
+		c.claimDir(n.ClaimDir)
+	}
 	if n.Log.File != "" {
 		c.folder("Log.File", filepath.Dir(n.Log.File))
 	}
@@ -268,6 +274,18 @@ func (c *checker) port(key, address string) {
 		c.warn(key, "something listens on %s already: fine if it is this node, else take another port", address)
 	default:
 		c.fault(key, "cannot listen on %s: %v", address, errors.Unwrap(err))
+	}
+}
+
+// shareTimeout is how long a share may take to answer.
+const shareTimeout = 10 * time.Second
+
+// claimDir tries whether claims can be made in the folder. Unlike others it is not made at the start.
+func (c *checker) claimDir(dir string) {
+	ctx, cancel := context.WithTimeout(context.Background(), shareTimeout)
+	defer cancel()
+	if err := raftnode.CheckClaimDir(ctx, dir); err != nil {
+		c.fault("ClaimDir", "%v", err)
 	}
 }
 

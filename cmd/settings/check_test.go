@@ -137,6 +137,10 @@ func TestCheckFindsWhatTheFilesPointTo(t *testing.T) {
 			"error: node.json:2: DataDir: cannot reach pw/data: stat pw/data: not a directory"},
 		{"a log folder that is a file", func(b *bench) { b.nodeKeys(`"Log": {"File": "pw/x.log"},`) },
 			"error: node.json:5: Log.File: pw is a file, not a folder"},
+		{"a claim folder that is not there", func(b *bench) {
+			b.node = strings.Replace(b.node, `"}],`, `"}, {"NodeID": "secondary", "Role": "Secondary", "ClusterAddress": "127.0.0.1:1"}],`, 1)
+			b.nodeKeys(`"PairTakeover": "claim", "ClaimDir": "absent",`)
+		}, "error: node.json:5: ClaimDir: the folder absent is not there: mount the share, and make the folder if it is new: stat absent: no such file or directory"},
 		{"an address of another machine", func(b *bench) { b.node = strings.Replace(b.node, "127.0.0.1", "192.0.2.1", 1) },
 			"bind: cannot assign requested address"},
 		{"no cluster file", func(b *bench) { b.cluster = "" },

@@ -82,7 +82,7 @@ func (p *pair) Open(nodeID string) (clustertest.Node, error) {
 	i := slices.IndexFunc(p.shape, func(m cluster.Member) bool { return m.NodeID == nodeID })
 	c := raftnode.Config{
 		NodeID: nodeID, Role: p.shape[i].Role, Members: p.shape, DataDir: filepath.Join(p.dir, nodeID, "data"), Version: "test",
-		Timing: "fast", Listener: p.ports[nodeID],
+		Timing: "lan", Listener: p.ports[nodeID],
 		TLS: raftnode.FileTLS(p.file(nodeID, pki.NodeCert), p.file(nodeID, pki.NodeKey), p.file(nodeID, pki.AuthorityCert)),
 	}
 	if nodeID == "secondary" {

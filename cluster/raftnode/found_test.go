@@ -1,0 +1,211 @@
+package raftnode_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/state"
+	"scomconnector/poller/alert"
+)
+
+// What the random schedules have found, one test each.
+
+func TestRaftStartedAnewAppliesNothingTwice(t *testing.T) {
+	three(t, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		mustPropose(t, c.Node("primary"), state.Commit{Pipeline: "p", Parked: []state.Parked{{Key: alert.ID{1}, At: time.Now(), Reason: "x"}}})
+		mustPropose(t, c.Node("primary"), state.Unpark{Pipeline: "p", Keys: []alert.ID{{1}}})
+		b.Jump("primary", time.Hour) // its raft is started anew
+		c.Leader(10 * time.Second)
+		mustSet(t, c.Node("primary"), "after")
+		c.Agree(10 * time.Second)
+	})
+}
+
+// A node that was just started has applied nothing of its log: what it hands over is read from there.
+func TestNodeThatYieldsRightAfterItsStartHandsOverWhatItsLogHolds(t *testing.T) {
+	pair(t, "operator", func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+		c.Isolate("primary")
+		time.Sleep(5 * time.Second)
+		mustPropose(t, c.Node("primary"), state.Commit{Pipeline: "p", Parked: []state.Parked{{Key: alert.ID{1}, At: time.Now(), Reason: "x"}}})
+		c.AllowOverlap(true)
+		if err := c.TakeOver(t.Context(), "secondary", "alice", false); err != nil {
+			t.Fatal(err)
+		}
+		c.Crash("primary")
+		c.Heal("primary")
+		c.Start("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(time.Second)
+		if !c.Node("secondary").View().State.HasParked("p", alert.ID{1}) {
+			t.Error("the parked entry is lost")
+		}
+	})
+}
+
+func TestNodeKilledWhileItIsTakenInIsTakenInAtItsNextStart(t *testing.T) {
+	bubble(t, clustertest.Pair, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.Disk("secondary").Full(0)
+		c.Start()
+		if err := c.Gone("secondary", time.Minute); err == nil {
+			t.Fatal("the node without room has ended without a reason")
+		}
+		b.Disk("secondary").Heal()
+		c.Start("secondary")
+		c.Voters(2, 10*time.Second)
+	})
+}
+
+// raft gives a handover up although the heir, told to stand for election, is being elected: it does so without regard to the lease.
+func TestHandoverThatIsGivenUpTooSoonLeavesOneLeader(t *testing.T) {
+	for by := 50 * time.Millisecond; by <= 500*time.Millisecond; by += 50 * time.Millisecond {
+		bubble(t, clustertest.Three, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+			b.Timing = "fast"
+			c.Start()
+			c.Leader(10 * time.Second)
+			c.Voters(3, 10*time.Second)
+			b.Disk("primary").Slow(by)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			c.Node("secondary").Transfer(ctx, "secondary", askedFor) //nolint:errcheck // with such a disk it may well fail
+			b.Disk("primary").Heal()
+			c.Leader(20 * time.Second)
+			mustSet(t, c.Node("witness"), "after")
+			c.Agree(20 * time.Second)
+		})
+	}
+}
+
+// raft looks at its lease in the goroutine that hangs.
+func TestLeaderWhoseDiskHangsWhenItsLinkIsCutEndsWithItsLease(t *testing.T) {
+	three(t, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.Disk("primary").Slow(time.Hour)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		go set(ctx, c.Node("primary"), "during") //nolint:errcheck // it only makes the leader write
+		time.Sleep(100 * time.Millisecond)
+		cut := time.Now()
+		c.Isolate("primary")
+		c.Leader(10*time.Second, "primary")
+		for _, l := range c.Leads() {
+			if l.Node == "primary" && l.Ended.Sub(cut) > 500*time.Millisecond {
+				t.Errorf("the old leader ended %v after its link was cut", l.Ended.Sub(cut))
+			}
+		}
+	})
+}
+
+// The older copy knows the other one as it was then.
+func TestOlderCopyForgetsWhatItKnewOfOthers(t *testing.T) {
+	bubble(t, clustertest.Pair, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.PairTakeover = "operator"
+		copyOf := func(id string) *clustertest.Disk {
+			c.Crash(id)
+			old := b.Disk(id).Clone()
+			c.Start(id)
+			return old
+		}
+		replace := func(id string, old *clustertest.Disk) {
+			c.Crash(id)
+			b.SetDisk(id, old)
+			c.Start(id)
+			c.Voters(2, time.Minute)
+			c.Agree(10 * time.Second)
+		}
+		c.Start("secondary")
+		empty := copyOf("secondary")
+		c.Start("primary")
+		c.Leader(20 * time.Second)
+		c.Voters(2, 20*time.Second)
+		old := copyOf("primary")
+		c.Leader(20 * time.Second)
+		c.Voters(2, 20*time.Second)
+		if c.Leader(time.Second) == "secondary" {
+			if err := c.Node("primary").Transfer(t.Context(), "primary", askedFor); err != nil {
+				t.Fatal(err)
+			}
+		}
+		replace("secondary", empty)
+		if err := c.Node("secondary").Transfer(t.Context(), "secondary", askedFor); err != nil {
+			t.Fatal(err)
+		}
+		replace("primary", old)
+	})
+}
+
+func TestOlderCopyOfASoleVoterDoesNotLeadBesideTheLeader(t *testing.T) {
+	for _, timing := range []string{"fast", "lan"} {
+		bubble(t, clustertest.Three, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+			b.Timing = timing
+			b.Disk("primary").Mark()
+			c.Start("primary")
+			c.Leader(10 * time.Second)
+			c.Crash("primary")
+			old := b.Disk("primary").Clone()
+			c.Start()
+			c.Leader(20 * time.Second)
+			c.Voters(3, 10*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			if err := c.Node("secondary").Transfer(ctx, "secondary", askedFor); err != nil {
+				t.Fatal(err)
+			}
+			mustSet(t, c.Node("secondary"), "newest")
+			c.Crash("primary")
+			b.SetDisk("primary", old)
+			c.Start("primary")
+			c.Voters(3, 20*time.Second)
+			c.Agree(time.Second)
+			if got := c.Node("primary").View().State.ManagementGroup(); got != "newest" {
+				t.Errorf("management group: got %q", got)
+			}
+		})
+	}
+}
+
+// What is applied of the log after raft was started anew is an older epoch.
+func TestEpochIsBegunOnceThoughRaftWasStartedAnew(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		c.Crash("primary")
+		c.Leader(10*time.Second, "primary") // by a takeover, which leaves a snapshot
+		c.Start("primary")
+		c.Voters(2, 10*time.Second)
+		c.Crash("primary")
+		c.Eventually(5*time.Second, "the secondary goes on alone", func() bool { return c.Node("secondary").View().Token.Epoch.Number == 3 })
+		c.Start("primary")
+		c.Voters(2, 10*time.Second)
+		c.Crash("primary")
+		b.Jump("secondary", time.Hour)
+		c.Eventually(20*time.Second, "a new epoch", func() bool {
+			return c.Node("secondary").View().Leading && c.Node("secondary").View().Token.Epoch.Number != 3
+		})
+		mustSet(t, c.Node("secondary"), "alone")
+		if got := c.Node("secondary").View().Token.Epoch; got.Number != 4 || got.Node != "secondary" {
+			t.Errorf("epoch: got %+v, want the fourth", got)
+		}
+	})
+}
+
+// Nobody else can go on alone while a claim is not used.
+func TestClaimOfANodeThatIsKilledBeforeItUsesItIsUsedAtItsNextStart(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.Claims.Slow("secondary", 2500*time.Millisecond) // the claim is made after all, and nobody is told
+		c.Crash("primary")
+		time.Sleep(6 * time.Second)
+		if v := c.Node("secondary").View(); v.Leading {
+			t.Fatal("the secondary knows of its claim: this tests nothing")
+		}
+		c.Crash("secondary")
+		b.Claims.Slow("secondary", 0)
+		c.Start()
+		c.Eventually(30*time.Second, "the claim is used", func() bool { return c.Node("primary").View().Token.Epoch.Number == 2 })
+		c.Voters(2, 20*time.Second)
+		c.Agree(time.Second)
+		c.Crash("secondary")
+		if got := c.Leader(10*time.Second, "secondary"); got != "primary" {
+			t.Errorf("leader: got %s", got)
+		}
+		mustSet(t, c.Node("primary"), "alone")
+	})
+}
