@@ -21,6 +21,8 @@ type Close struct {
 	Comment string
 	Fields  []alert.Field
 	At      time.Time // accepted
+	// Doubtful: another node has handed it over, and may have written it to SCOM already.
+	Doubtful bool
 }
 
 // Settlement is how a request ended; see state.Settlement, whose outcomes these are.
@@ -314,6 +316,10 @@ func (w *Writeback) headsOf(waiting []Close, now time.Time) (ready []Close, next
 		}
 		seen[c.Alert] = struct{}{}
 		p := w.work[c.ID]
+		if p == nil && c.Doubtful {
+			p = &progress{doubt: true, after: now.Add(landing)}
+			w.work[c.ID] = p
+		}
 		if p == nil || !p.after.After(now) {
 			ready = append(ready, c)
 		} else if next.IsZero() || p.after.Before(next) {

@@ -59,6 +59,7 @@ type node struct {
 	reg        *prometheus.Registry
 	polling    *poller.Metrics
 	publishing *publisher.Metrics
+	writing    *poller.WritebackMetrics
 	handovers  *prometheus.CounterVec // by reason and outcome
 	prober     *prober
 	started    time.Time
@@ -74,6 +75,7 @@ type node struct {
 	parsedSum     uint64
 	running       []*poller.Pipeline // of the term; nil while none runs
 	encoders      []namedEncoder     // of the running pipelines
+	closing       *poller.Writeback  // of the term; nil while none runs
 	drained       chan struct{}      // closed when these have ended; nil while none runs
 	trouble       trouble
 	lastVerdict   verdictMemory
@@ -91,7 +93,7 @@ func newNode(opts Options) *node {
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.polling = poller.NewMetrics(n.reg)
 	n.publishing = publisher.NewMetrics(n.reg, destinationsIn(opts)...)
-	registerOutbox(n.reg)
+	n.writing = poller.NewWritebackMetrics(n.reg)
 	n.handovers = newHandovers(n.reg)
 	return n
 }
@@ -205,11 +207,12 @@ func (n *node) stop(leave context.CancelFunc, left <-chan struct{}) {
 // drain lets all running pipelines finish what is in flight, for at most d. It reports whether they did.
 func (n *node) drain(ctx context.Context, d time.Duration) bool {
 	n.mu.Lock()
-	running, done := n.running, n.drained
+	running, closing, done := n.running, n.closing, n.drained
 	n.mu.Unlock()
 	if done == nil {
 		return true
 	}
+	closing.Drain()
 	for _, p := range running {
 		p.Drain()
 	}
@@ -278,8 +281,12 @@ func (n *node) server() (*http.Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	handler := api.New(api.Config{ReadToken: readers, OperatorToken: operators}, api.Deps{
-		Status: n.status, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg,
+	callers, err := readToken(n.opts.Node.Auth.CallbackTokenFile)
+	if err != nil {
+		return nil, err
+	}
+	handler := api.New(api.Config{ReadToken: readers, OperatorToken: operators, CallbackToken: callers}, api.Deps{
+		Status: n.status, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg, Closes: closer{n},
 		Settings: applier{n}, Parked: shelf{n}, Office: office{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.log.Named("audit"),
 	})
 	server := api.Server(handler)
@@ -310,16 +317,17 @@ func (n *node) isLeader() bool {
 	return n.opts.Node.Role != cluster.Witness && !n.stopping.Load() && n.coord.View().Leading
 }
 
-// setRunning shows the pipelines of the term and what encodes for them. Their end is announced by setRunning(nil, nil).
-func (n *node) setRunning(p []*poller.Pipeline, e []namedEncoder) {
+// setRunning shows the pipelines of the term, what encodes for them, and the writeback. Their end is announced by
+// setRunning(nil, nil, nil).
+func (n *node) setRunning(p []*poller.Pipeline, e []namedEncoder, w *poller.Writeback) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.drained != nil {
 		close(n.drained)
 		n.drained = nil
 	}
-	n.running, n.encoders = p, e
-	if p != nil {
+	n.running, n.encoders, n.closing = p, e, w
+	if w != nil {
 		n.drained = make(chan struct{})
 	}
 }

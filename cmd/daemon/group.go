@@ -20,6 +20,8 @@ type grouped struct {
 	agree   func(ctx context.Context) (string, error)
 	compile func(group string) (*normalise.Normaliser, error)
 	early   *normalise.Normaliser // without the group: for our own events only
+	// answered is told of each good answer; nil: nobody is. Set before the first Poll.
+	answered func()
 
 	mu   sync.Mutex            // guards what follows
 	full *normalise.Normaliser // nil until the group is known
@@ -50,7 +52,11 @@ func (g *grouped) Poll(ctx context.Context, q alert.Query, row func(alert.Row) e
 		}
 		return alert.Answer{}, &alert.Fault{Class: alert.FaultTransport, Console: "(any)", All: true, Err: err}
 	}
-	return g.Source.Poll(ctx, q, row)
+	answer, err := g.Source.Poll(ctx, q, row)
+	if err == nil && g.answered != nil {
+		g.answered()
+	}
+	return answer, err
 }
 
 func (g *grouped) complete(ctx context.Context) error {

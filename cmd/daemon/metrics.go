@@ -34,7 +34,6 @@ var (
 	descBuild        = desc("build_info", "Always 1; the labels say what runs.", "version", "go", "os", "arch")
 	descCursor       = desc("cursor_timestamp_seconds", "SCOM's time up to which the pipeline has delivered, as seconds since 1970.", "pipeline")
 	descCertExpiry   = desc("cert_expiry_timestamp_seconds", "When the certificate that this node shows ends, as seconds since 1970; 0 where none is set up, NaN if its file cannot be read.", "certificate")
-	outboxOutcomes   = []string{"closed", "already_closed", "refused"}
 	handoverReasons  = []string{"transfer", "maintenance", "stop", "failback", "work", "witness"}
 	handoverOutcomes = []string{"ok", "failed"}
 )
@@ -68,13 +67,14 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(descCommitAge, age(health.LastCommit))
 	version := view.State.Config().Version
 	gauge(descConfig, float64(version))
-	parked := 0
+	parked := len(view.State.ParkedRequests())
 	for _, p := range view.State.Pipelines() {
 		parked += p.ParkedNow
 		gauge(descCursor, seconds(p.Cursor.Time()), p.Name)
 	}
 	gauge(descParked, float64(parked))
-	gauge(descOutbox, 0)
+	pending, _, _ := view.State.OutboxInfo()
+	gauge(descOutbox, float64(pending))
 	gauge(descCertExpiry, expiry(g.node.opts.Node.Tls.CertFile), "api")
 	gauge(descCertExpiry, expiry(g.node.opts.Node.ClusterTls.CertFile), "cluster")
 	gauge(descBuild, 1, g.node.opts.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
@@ -120,17 +120,6 @@ func seconds(t time.Time) float64 {
 		return 0
 	}
 	return float64(t.UnixMilli()) / 1000
-}
-
-// registerOutbox registers, at zero, the series of close requests, which this version does not take yet, so that rules
-// written against them find them.
-func registerOutbox(reg prometheus.Registerer) {
-	settled := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "scomconnector_outbox_settled_total", Help: "Close requests settled, by outcome."}, []string{"outcome"})
-	for _, o := range outboxOutcomes {
-		settled.WithLabelValues(o)
-	}
-	reg.MustRegister(settled)
 }
 
 // countHandover counts one that this node made or tried; see raftnode.Config.

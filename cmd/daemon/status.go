@@ -23,8 +23,12 @@ func (n *node) status() v1.Status {
 	view, health := n.coord.View(), n.coord.Health()
 	st := view.State
 	n.mu.Lock()
-	running, encoders, f, trouble, back := n.running, n.encoders, n.feed, n.trouble, n.back
+	running, encoders, f, trouble, back, writeback := n.running, n.encoders, n.feed, n.trouble, n.back, n.closing
 	n.mu.Unlock()
+	var closing poller.WritebackStatus
+	if writeback != nil {
+		closing = writeback.Status()
+	}
 
 	config := st.Config()
 	s := v1.Status{
@@ -40,6 +44,7 @@ func (n *node) status() v1.Status {
 		cfg, _ = n.settingsOf(config.Version) // a version that cannot be read is the verdict's business
 	}
 	s.Cluster = n.clusterName(cfg, st)
+	s.Outbox.Pending, _, s.Outbox.Oldest = st.OutboxInfo()
 	s.Members = n.members(view)
 	s.Changes = changes(st.Changes())
 	s.Pipelines, s.Parked = pipelines(st, running)
@@ -53,7 +58,9 @@ func (n *node) status() v1.Status {
 	}
 	found = append(found, n.clusterWarnings(view, back)...)
 	s.Warnings = n.warnings(cfg, found, s.Config.DiffersFromFile)
-	s.Verdict = n.verdict(&s, verdictInput{view: view, health: health, trouble: trouble, pipes: statuses(running), back: back})
+	s.Verdict = n.verdict(&s, verdictInput{
+		view: view, health: health, trouble: trouble, pipes: statuses(running), back: back, closes: closing, refused: len(st.ParkedRequests()),
+	})
 	return s
 }
 

@@ -146,37 +146,28 @@ func (n *node) readyFeed(ctx context.Context, term cluster.Term, version uint64)
 
 // runFeed runs all pipelines of the feed until ctx ends, or one of them cannot go on.
 func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed) error {
-	if !f.cfg.IsActiveAlertPolling {
-		n.setTrouble(trouble{text: "alert polling is switched off in the settings", do: "set IsActiveAlertPolling to true", mild: true})
-		<-ctx.Done()
-		return nil
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var running []*poller.Pipeline
-	var encoders []namedEncoder
-	for _, l := range f.lines {
-		g, err := f.group(n, term, l)
-		if err != nil {
-			return err
-		}
-		encoders = append(encoders, namedEncoder{l.name, g})
-		running = append(running, poller.New(l.cfg, poller.Deps{
-			Source: g, Sink: l.dest, Encoder: g,
-			Ledger: &ledger{term: term, state: n.state(), pipeline: l.name},
-			Log:    n.log.Named("poller"), Metrics: n.polling, Alarms: func() []poller.Alarm { return n.alarms(l.name) },
-		}))
+	back, changed := n.newWriteback(term, f)
+	go n.announce(ctx, changed)
+	running, encoders, err := n.pipelinesOf(term, f, back)
+	if err != nil {
+		return err
 	}
-	n.setRunning(running, encoders)
-	defer n.setRunning(nil, nil)
+	n.setRunning(running, encoders, back)
+	defer n.setRunning(nil, nil, nil)
+	workers := []worker{back}
+	for _, p := range running {
+		workers = append(workers, p)
+	}
 	if n.stopping.Load() { // whoever stops the node may have found nothing to drain a moment ago
-		for _, p := range running {
+		for _, p := range workers {
 			p.Drain()
 		}
 	}
-	errs := make([]error, len(running))
+	errs := make([]error, len(workers))
 	var wg sync.WaitGroup
-	for i, p := range running {
+	for i, p := range workers {
 		wg.Go(func() {
 			if errs[i] = p.Run(ctx); errs[i] != nil {
 				cancel() // the term is over for the others, too
@@ -185,6 +176,41 @@ func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// worker is what runs for a term: a pipeline, or the writeback.
+type worker interface {
+	Run(ctx context.Context) error
+	Drain()
+}
+
+// pipelinesOf makes the pipelines of the feed; none where the settings want no polling.
+func (n *node) pipelinesOf(term cluster.Term, f *feed, back *poller.Writeback) ([]*poller.Pipeline, []namedEncoder, error) {
+	if !f.cfg.IsActiveAlertPolling {
+		n.setTrouble(trouble{text: "alert polling is switched off in the settings", do: "set IsActiveAlertPolling to true", mild: true})
+		return nil, nil, nil
+	}
+	var running []*poller.Pipeline
+	var encoders []namedEncoder
+	for _, l := range f.lines {
+		g, err := f.group(n, term, l)
+		if err != nil {
+			return nil, nil, err
+		}
+		g.answered = back.Wake
+		deps := poller.Deps{
+			Source: g, Sink: l.dest, Encoder: g,
+			Ledger: &ledger{term: term, state: n.state(), pipeline: l.name},
+			Log:    n.log.Named("poller"), Metrics: n.polling, Alarms: func() []poller.Alarm { return n.alarms(l.name) },
+		}
+		// With several destinations the others have to hear of what one of them has asked for.
+		if len(f.lines) == 1 && !f.cfg.SendOwnChanges {
+			deps.Echo = back.Echo
+		}
+		encoders = append(encoders, namedEncoder{l.name, g})
+		running = append(running, poller.New(l.cfg, deps))
+	}
+	return running, encoders, nil
 }
 
 // feedOf returns the feed of this version of the settings, made once and kept for later terms.

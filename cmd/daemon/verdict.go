@@ -18,6 +18,8 @@ type verdictInput struct {
 	health  cluster.Health
 	trouble trouble
 	pipes   []poller.Status
+	closes  poller.WritebackStatus
+	refused int // close requests that SCOM has refused for good
 	back    pendingReturn
 }
 
@@ -187,6 +189,26 @@ func pipelineFindings(p poller.Status, s *v1.Status) []finding {
 	return out
 }
 
+// closeFindings tell of what Moogsoft wanted closed and is not. Alerts are delivered all the same.
+func closeFindings(s *v1.Status, in verdictInput) []finding {
+	var out []finding
+	if in.closes.Blocked != "" {
+		out = append(out, finding{level: v1.Degraded, cause: "closes blocked", text: "Close requests are held up: " + in.closes.Blocked,
+			do: "look at the refused close requests below; retry or remove them"})
+	}
+	if in.closes.Error != "" && s.Outbox.Pending > 0 {
+		out = append(out, finding{level: v1.Degraded, cause: "closes wait", since: in.closes.Since,
+			text: fmt.Sprintf("%d close %s for SCOM: %s", s.Outbox.Pending, plural(s.Outbox.Pending, "request waits", "requests wait"), in.closes.Error),
+			do:   "check the web console, and the rights of the account that closes there; nothing is lost meanwhile"})
+	}
+	if in.refused > 0 {
+		out = append(out, finding{level: v1.Degraded, cause: "closes refused",
+			text: fmt.Sprintf("SCOM has refused %d close %s for good; they are parked.", in.refused, plural(in.refused, "request", "requests")),
+			do:   "look at them below; `scomconnector parked retry ID` sends one again"})
+	}
+	return out
+}
+
 func clusterFindings(s *v1.Status, in verdictInput) []finding {
 	var out []finding
 	for _, m := range s.Members {
@@ -200,6 +222,7 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 			text: fmt.Sprintf("Delivering, but %d %s refused for good and parked.", s.Parked.Count, plural(s.Parked.Count, "entry was", "entries were")),
 			do:   "look at the parked entries below"})
 	}
+	out = append(out, closeFindings(s, in)...)
 	for _, c := range s.SCOM {
 		if c.State == "failing" && !c.InUse {
 			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s fails: %s", c.Name, c.LastError), do: "check that web console"})

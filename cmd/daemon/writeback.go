@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+	"scomconnector/poller"
+	"scomconnector/poller/alert"
+)
+
+// newWriteback is what carries out close requests for one term, and the channel that wakes it.
+func (n *node) newWriteback(term cluster.Term, f *feed) (*poller.Writeback, chan<- struct{}) {
+	changed := make(chan struct{}, 1)
+	return poller.NewWriteback(poller.WritebackConfig{
+		LowerBackoff: f.cfg.LowerTimeoutBound, UpperBackoff: f.cfg.UpperTimeoutBound,
+		ResetMonitors: f.cfg.CloseUnhealthyMonitor == "reset",
+	}, poller.WritebackDeps{
+		Target: f.scom, Outbox: outbox{term, n.state(), changed}, Log: n.log.Named("closes"), Metrics: n.writing,
+	}), changed
+}
+
+// announce wakes the writeback when the outbox has changed.
+func (n *node) announce(ctx context.Context, changed chan<- struct{}) {
+	tick := time.NewTicker(lookAtOutbox)
+	defer tick.Stop()
+	var seen uint64
+	for {
+		if now := n.state().OutboxVersion(); now != seen {
+			seen = now
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// outbox is the replicated outbox under one term's token. It is a poller.Outbox.
+type outbox struct {
+	term    cluster.Term
+	state   *state.State
+	changed <-chan struct{}
+}
+
+// Waiting implements poller.Outbox.
+func (o outbox) Waiting(limit int) []poller.Close { return closesOf(o.state.Outbox(limit)) }
+
+// Changed implements poller.Outbox.
+func (o outbox) Changed() <-chan struct{} { return o.changed }
+
+func closesOf(waiting []state.Request) []poller.Close {
+	out := make([]poller.Close, 0, len(waiting))
+	for _, r := range waiting {
+		c := poller.Close{ID: r.ID, Alert: r.Alert, State: r.State, Keep: r.Keep, Comment: r.Comment, At: r.At, Doubtful: r.Doubtful}
+		for _, f := range r.Fields {
+			c.Fields = append(c.Fields, alert.Field{Name: f.Name, Value: f.Value})
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+var outcomes = map[poller.Outcome]state.Outcome{poller.Done: state.Done, poller.Already: state.Already, poller.Refused: state.Refused}
+
+// Settle implements poller.Outbox.
+func (o outbox) Settle(ctx context.Context, settled []poller.Settlement) error {
+	op := state.Settle{At: time.Now().UTC()}
+	for _, s := range settled {
+		op.Settled = append(op.Settled, state.Settlement{ID: s.ID, Outcome: outcomes[s.Outcome], Reason: s.Reason})
+	}
+	for _, piece := range state.SplitSettle(op) {
+		res, err := o.term.Propose(ctx, piece)
+		if err == nil {
+			err = res.Err
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, cluster.ErrTermOver):
+			return poller.ErrTermOver
+		case errors.Is(err, cluster.ErrUnknownOutcome):
+			return poller.ErrUnknownOutcome
+		case errors.Is(err, state.ErrParkedFull):
+			return poller.ErrParkedFull
+		default:
+			return fmt.Errorf("record how close requests ended: %w", err)
+		}
+	}
+	return nil
+}
