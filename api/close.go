@@ -17,9 +17,11 @@ const (
 	maxWait = 30 * time.Second
 	// minSubmit is how long a commit may take even where CloseWaitSeconds allows no waiting for a leader.
 	minSubmit = time.Second
+	// forSettings is how long a node that has just started may take to learn the settings, which say how long to wait for anything.
+	forSettings = 5 * time.Second
 	// maxTaking are submitted at a time. One Moogsoft sends at most 200 at a time (maximum_rest_requests); ten may hang on a cluster.
 	maxTaking = 2000
-	// maxWaiting wait for SCOM's verdict at a time; who finds no place is told that it is queued.
+	// maxWaiting wait for SCOM's verdict, or for the settings, at a time; who finds no place is told at once how it stands.
 	maxWaiting = 1000
 )
 
@@ -51,7 +53,10 @@ func (s *server) close(w http.ResponseWriter, r *http.Request) {
 	}
 	o, err := readClose(r)
 	if err == nil && !o.own {
-		err = s.understand(&o)
+		var rules CloseRules
+		if rules, err = s.rules(w, r); err == nil {
+			err = understand(&o, rules)
+		}
 	}
 	if errors.Is(err, errMalformed) || errors.Is(err, errTooLarge) {
 		allowed := s.strangers.allow(r.RemoteAddr)
@@ -91,6 +96,35 @@ func (s *server) answerClose(w http.ResponseWriter, r *http.Request, caller stri
 	code, hint := judged(errSCOMRefuses)
 	a.Success, a.Error, a.Hint = false, fmt.Sprintf("%v: %s", errSCOMRefuses, a.Reason), hint
 	answerJSON(w, code, a)
+}
+
+// rules are what the settings say. A node that has just started is waited for: it knows them in a moment, and the manual's moobot
+// asks only once.
+func (s *server) rules(w http.ResponseWriter, r *http.Request) (CloseRules, error) {
+	if rules, known := s.deps.Closes.Rules(); known {
+		return rules, nil
+	}
+	select {
+	case s.waiting <- struct{}{}:
+		defer func() { <-s.waiting }()
+	default:
+		return CloseRules{}, errNoSettings
+	}
+	allow(w, forSettings)
+	ctx, cancel := within(r.Context(), forSettings)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return CloseRules{}, errNoSettings
+		case <-tick.C:
+		}
+		if rules, known := s.deps.Closes.Rules(); known {
+			return rules, nil
+		}
+	}
 }
 
 // caller says who asks, for people; or why he may not.
@@ -166,12 +200,20 @@ func (s *server) await(ctx context.Context, id string, wait time.Duration) (v1.C
 	default:
 		return v1.CloseVerdict{}, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := within(ctx, wait)
 	defer cancel()
-	if closing, ok := ctx.Value(closingKey{}).(context.Context); ok {
-		defer context.AfterFunc(closing, cancel)()
-	}
 	return s.deps.Closes.Await(ctx, id)
+}
+
+// within is ctx for at most so long, and until the node stops.
+func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	closing, ok := ctx.Value(closingKey{}).(context.Context)
+	if !ok {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(closing, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // refuseClose answers for a request that was not accepted; id is empty if none could be read.

@@ -24,7 +24,7 @@ import (
 // fakeCloses takes what it is given, or refuses with err, and has SCOM answer with verdict after delay.
 type fakeCloses struct {
 	err       error
-	noRules   bool
+	rulesAt   time.Time // when the settings are known
 	actions   map[string]int
 	verdict   v1.CloseVerdict
 	delay     time.Duration
@@ -68,7 +68,7 @@ func (f *fakeCloses) Rules() (CloseRules, bool) {
 	if actions == nil {
 		actions = map[string]int{"Closed": 255, "Resolved": 254, "Acknowledged": 249}
 	}
-	return CloseRules{Actions: actions, Wait: 5 * time.Second}, !f.noRules
+	return CloseRules{Actions: actions, Wait: 5 * time.Second}, !time.Now().Before(f.rulesAt)
 }
 
 func (f *fakeCloses) Outbox() v1.OutboxList              { return f.list }
@@ -230,7 +230,7 @@ func TestAnActionOfTheNameUpdateIsAnAction(t *testing.T) {
 func TestAFaultOfTheClusterTellsWhenToComeAgain(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		err   error // nil: there are no settings yet
+		err   error
 		code  int
 		retry string
 		says  string
@@ -238,14 +238,13 @@ func TestAFaultOfTheClusterTellsWhenToComeAgain(t *testing.T) {
 		{"no leader", fmt.Errorf("%w: none for 5 s", ErrNoLeader), 503, "5", "no leader"},
 		{"in time", context.DeadlineExceeded, 503, "5", "deadline"},
 		{"unknown outcome", ErrUnknownOutcome, 503, "5", "not known"},
-		{"no settings", nil, 503, "5", "settings"},
 		{"full", fmt.Errorf("%w: 100000", ErrOutboxFull), 429, "30", "100000"},
 		{"unknown alert", ErrUnknownAlert, 404, "", "no such alert"},
 		{"refused as it is", fmt.Errorf("%w: too long", ErrInvalid), 400, "", "too long"},
 		{"a bug", errors.New("boom"), 500, "", "boom"},
 	} {
 		n := &node{}
-		n.closes.err, n.closes.noRules = c.err, c.err == nil
+		n.closes.err = c.err
 		w := post(n.handler(""), "/event_post/", `{"id":"`+guid+`"}`)
 		a := answered(t, w)
 		if w.Code != c.code || w.Header().Get("Retry-After") != c.retry || !strings.Contains(a.Error, c.says) || a.ID != guid || a.Status != "" {
@@ -267,6 +266,31 @@ func TestItWaitsForALeaderAsLongAsTheSettingsSay(t *testing.T) {
 			t.Errorf("got %d after %v, want 503 after 5s", w.Code, took)
 		}
 	})
+}
+
+// A node that has just started learns the settings in a moment: until then it must not turn away a moobot that asks only once.
+func TestItWaitsForTheSettings(t *testing.T) {
+	for _, after := range []time.Duration{2 * time.Second, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			n := &node{}
+			n.closes.rulesAt = time.Now().Add(after)
+			begun := time.Now()
+			w := post(n.handler(""), "/event_post/", `{"id":"`+guid+`"}`)
+			took := time.Since(begun)
+			if after > forSettings {
+				if a := answered(t, w); w.Code != 503 || took != forSettings || w.Header().Get("Retry-After") != "5" || !strings.Contains(a.Error, "settings") || a.ID != guid {
+					t.Errorf("without settings: got %d %s after %v, want 503 after %v", w.Code, w.Body, took, forSettings)
+				}
+				if !strings.Contains(n.log.String(), "not accepted") {
+					t.Errorf("it is not in the audit: %s", n.log.String())
+				}
+				return
+			}
+			if w.Code != 200 || took > after+time.Second {
+				t.Errorf("with settings after %v: got %d %s after %v, want 200", after, w.Code, w.Body, took)
+			}
+		})
+	}
 }
 
 func TestVerdictsOfSCOM(t *testing.T) {
@@ -302,7 +326,7 @@ func TestVerdictsOfSCOM(t *testing.T) {
 }
 
 func TestIdsOfTheConnectorsOwnEventsNeedNothingDone(t *testing.T) {
-	n := &node{closes: fakeCloses{noRules: true, err: ErrNoLeader}}
+	n := &node{closes: fakeCloses{rulesAt: time.Now().Add(time.Hour), err: ErrNoLeader}}
 	w := post(n.handler(""), "/event_post", `{"id":"scomconnector::prod::noleader","detail":"Whatever"}`)
 	if a := answered(t, w); w.Code != 200 || a.Status != "already_closed" || a.ID != "scomconnector::prod::noleader" {
 		t.Errorf("got %d %s", w.Code, w.Body)

@@ -278,11 +278,7 @@ func shortened(s string, most int) string {
 const keepState = "Update"
 
 // understand adds what the settings say: what the detail means, and how long to wait for a leader.
-func (s *server) understand(o *closeOrder) error {
-	rules, known := s.deps.Closes.Rules()
-	if !known {
-		return errNoSettings
-	}
+func understand(o *closeOrder, rules CloseRules) error {
 	o.forLeader = max(rules.Wait, minSubmit)
 	detail := cmp.Or(o.detail, "Closed")
 	state, ok := action(rules.Actions, detail)

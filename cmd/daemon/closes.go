@@ -82,11 +82,16 @@ func fieldsOf(m map[string]string) []state.Field {
 
 // inUse is the settings in use.
 func (n *node) inUse() (*settings.Cluster, error) {
-	v := n.state().Config().Version
-	if v == 0 {
-		return nil, errors.New("this cluster has no settings yet")
+	for {
+		v := n.state().Config().Version
+		if v == 0 {
+			return nil, errors.New("this cluster has no settings yet")
+		}
+		cfg, err := n.settingsOf(v)
+		if err == nil || n.state().Config().Version == v {
+			return cfg, err
+		}
 	}
-	return n.settingsOf(v)
 }
 
 // everSent reports whether a pipeline remembers the alert.

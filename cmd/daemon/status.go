@@ -278,6 +278,9 @@ func (n *node) unready() []string {
 	if view.Waiting != "" {
 		why = append(why, view.Waiting)
 	}
+	if n.state().Config().Version == 0 {
+		why = append(why, "this node knows no settings yet")
+	}
 	if fault := n.coord.Health().StoreFault; fault != "" {
 		why = append(why, "the store has failed: "+fault)
 	}

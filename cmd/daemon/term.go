@@ -146,10 +146,12 @@ func (n *node) readyFeed(ctx context.Context, term cluster.Term, version uint64)
 
 // runFeed runs all pipelines of the feed until ctx ends, or one of them cannot go on.
 func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed) error {
+	var announcing sync.WaitGroup
+	defer announcing.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	back, changed := n.newWriteback(term, f)
-	go n.announce(ctx, changed)
+	announcing.Go(func() { n.announce(ctx, changed) })
 	running, encoders, err := n.pipelinesOf(term, f, back)
 	if err != nil {
 		return err
