@@ -128,7 +128,9 @@ func (s *schedule) takeOver(id string) {
 		}
 	}
 	force := s.rng.IntN(2) == 0
-	s.c.AllowOverlap(s.b.PairTakeover != "claim")
+	if force || s.b.PairTakeover != "claim" { // by force also past a claim
+		s.c.AllowOverlap(true)
+	}
 	s.forced = true
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
