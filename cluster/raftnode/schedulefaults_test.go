@@ -210,7 +210,7 @@ func (s *schedule) share(id string) {
 // copyDisk makes a backup of a node that does not run.
 func (s *schedule) copyDisk(id string) {
 	s.crash(id)
-	s.copies[id] = s.b.Disk(id).Clone()
+	s.copies[id], s.forgot[id] = s.b.Disk(id).Clone(), map[string]bool{}
 	s.restart(id)
 }
 
@@ -218,6 +218,7 @@ func (s *schedule) wipe(id string) {
 	if s.spare(id) {
 		s.tally.Wiped++
 		s.b.Wipe(id)
+		s.forgets(id)
 		s.replaced(id)
 	}
 }
@@ -228,7 +229,21 @@ func (s *schedule) restore(id string) {
 	if old != nil && s.spare(id) {
 		s.tally.Restored++
 		s.b.SetDisk(id, old.Clone())
+		s.forgets(id)
 		s.replaced(id)
+	}
+}
+
+// forgets: a node on another disk knows nothing of the others' past. A copy that nobody but its own node remembers cannot be told
+// from the node itself.
+func (s *schedule) forgets(id string) {
+	for of, by := range s.forgot {
+		if of == id {
+			continue
+		}
+		if by[id] = true; len(by) == len(s.ids)-1 {
+			delete(s.copies, of)
+		}
 	}
 }
 
