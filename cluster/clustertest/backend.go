@@ -118,6 +118,7 @@ func (b *Memory) Open(nodeID string) (Node, error) {
 		if log == nil {
 			log = hclog.NewNullLogger()
 		}
+		b.disks[nodeID].begin()
 		cfg := b.config(m)
 		cfg.Listener = ln
 		n, err := raftnode.Open(cfg, log.Named(nodeID), prometheus.NewRegistry())

@@ -51,12 +51,22 @@ func (d *Disk) set(delay time.Duration, err error) {
 	d.delay, d.err = delay, err
 }
 
-// end has the writes under way fail: their process has ended.
+// begin is the start of a process on the disk.
+func (d *Disk) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = make(chan struct{})
+}
+
+// end has the writes of the process fail that are under way, and those that it still begins: it has ended.
 func (d *Disk) end() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	close(d.ended)
-	d.ended = make(chan struct{})
+	select {
+	case <-d.ended:
+	default:
+		close(d.ended)
+	}
 }
 
 // hold has every write wait until the next release: its process stands still.
@@ -90,6 +100,11 @@ func (d *Disk) beforeWrite(string) error {
 		case <-ended:
 			return errBroken
 		}
+	}
+	select {
+	case <-ended:
+		return errBroken
+	default:
 	}
 	if delay == 0 {
 		return err

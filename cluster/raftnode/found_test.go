@@ -2,6 +2,7 @@ package raftnode_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -184,6 +185,26 @@ func TestEpochIsBegunOnceThoughRaftWasStartedAnew(t *testing.T) {
 		if got := c.Node("secondary").View().Token.Epoch; got.Number != 4 || got.Node != "secondary" {
 			t.Errorf("epoch: got %+v, want the fourth", got)
 		}
+	})
+}
+
+// A node that was taken in a moment ago holds nothing: what it had decided would have kept it out for ever.
+func TestNodeThatHoldsNothingYetDoesNotTakeOver(t *testing.T) {
+	bubble(t, clustertest.Pair, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.PairTakeover = "operator"
+		b.Disk("primary").Mark()
+		c.Start("primary")
+		c.Leader(20 * time.Second)
+		b.Disk("secondary").Slow(3 * time.Second)
+		c.Start("secondary")
+		c.Eventually(20*time.Second, "the secondary is taken in", func() bool { return suffrage(c, "secondary") != "none" })
+		c.Crash("primary")
+		if err := c.TakeOver(t.Context(), "secondary", "alice", true); err == nil || !strings.Contains(err.Error(), "nothing to go on with") {
+			t.Errorf("takeover: got %v, want it refused", err)
+		}
+		b.Disk("secondary").Heal()
+		c.Start("primary")
+		c.Voters(2, time.Minute)
 	})
 }
 

@@ -236,3 +236,41 @@ func TestStartKnowsWhetherTheOneBeforeEndedAsPlanned(t *testing.T) {
 		}
 	})
 }
+
+// raft reads the log for its metrics in a goroutine that outlives it by a moment (found by the race detector).
+func TestLateReaderOfTheStoreMeetsNeitherAWipeNorTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	solo(t, dir, func(n *Node, term cluster.Term) {
+		if _, err := term.Propose(t.Context(), state.SetManagementGroup{Name: "x"}); err != nil {
+			t.Fatal(err)
+		}
+		stop, done := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(done)
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					var l raft.Log
+					first, _ := n.store.FirstIndex()  //nolint:errcheck // what it finds is nobody's business
+					n.store.GetLog(max(first, 1), &l) //nolint:errcheck // as above
+				}
+			}
+		}()
+		if err := n.change(t.Context(), func() error {
+			if err := n.pauseRaft(); err != nil {
+				return err
+			}
+			return n.wipe()
+		}); err != nil {
+			t.Error(err)
+		}
+		n.store.close()
+		close(stop)
+		<-done
+		if err := n.store.fault(); err != nil {
+			t.Errorf("the store was given up for a late reader: %v", err)
+		}
+	})
+}

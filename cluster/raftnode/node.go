@@ -279,6 +279,9 @@ func (n *Node) closeFolder() error {
 	if n.folder == nil {
 		return nil
 	}
+	if n.store != nil {
+		n.store.close()
+	}
 	done := make(chan error, 1)
 	go func() { done <- n.folder.close() }()
 	timer := time.NewTimer(shutdownTimeout)

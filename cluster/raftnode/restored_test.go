@@ -97,3 +97,29 @@ func TestCloneBesideTheOriginalIsRefusedWithAnAlarm(t *testing.T) {
 		c.Agree(time.Second)
 	})
 }
+
+// What was copied before the folder was wiped comes back under the incarnation that it had then.
+func TestCopyFromBeforeAWipeIsPutAsideToo(t *testing.T) {
+	three(t, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		mustSet(t, c.Node("primary"), "before the copy")
+		c.Agree(time.Second)
+		c.Crash("secondary")
+		old := b.Disk("secondary").Clone()
+		b.Wipe("secondary")
+		c.Start("secondary")
+		c.Eventually(10*time.Second, "the wiped node votes", func() bool { return suffrage(c, "secondary") == "voter" })
+		known(c, "secondary")
+		mustSet(t, c.Node("primary"), "after the copy")
+		c.Agree(time.Second)
+		time.Sleep(time.Second)
+		c.Crash("secondary")
+		b.SetDisk("secondary", old)
+		c.Start("secondary")
+		seen := map[string]bool{}
+		c.Eventually(10*time.Second, "the restored node votes again", func() bool {
+			seen[suffrage(c, "secondary")] = true
+			return seen["nonvoter"] && suffrage(c, "secondary") == "voter"
+		})
+		c.Agree(time.Second)
+	})
+}

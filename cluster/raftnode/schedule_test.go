@@ -99,6 +99,7 @@ type schedule struct {
 	down   map[string]bool
 	resume map[string]time.Time         // when a node that stands still goes on
 	copies map[string]*clustertest.Disk // of disks, as they were
+	forgot map[string]map[string]bool   // by copy: who has lost what it knew of that node since
 	next   int
 	wg     sync.WaitGroup
 	tally  tally
@@ -155,7 +156,7 @@ func newScheduleOf(t *testing.T, rng *rand.Rand, shape clustertest.Shape, takeov
 	}
 	s := &schedule{
 		t: t, rng: rng, c: c, b: b, shape: shape,
-		down: map[string]bool{}, resume: map[string]time.Time{}, copies: map[string]*clustertest.Disk{},
+		down: map[string]bool{}, resume: map[string]time.Time{}, copies: map[string]*clustertest.Disk{}, forgot: map[string]map[string]bool{},
 		live: map[string]clustertest.Node{}, all: map[string]clustertest.Node{}, moved: map[string]uint64{},
 	}
 	for _, m := range shape {

@@ -128,7 +128,9 @@ func (s *schedule) takeOver(id string) {
 		}
 	}
 	force := s.rng.IntN(2) == 0
-	s.c.AllowOverlap(s.b.PairTakeover != "claim")
+	if force || s.b.PairTakeover != "claim" { // by force also past a claim
+		s.c.AllowOverlap(true)
+	}
 	s.forced = true
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -208,7 +210,7 @@ func (s *schedule) share(id string) {
 // copyDisk makes a backup of a node that does not run.
 func (s *schedule) copyDisk(id string) {
 	s.crash(id)
-	s.copies[id] = s.b.Disk(id).Clone()
+	s.copies[id], s.forgot[id] = s.b.Disk(id).Clone(), map[string]bool{}
 	s.restart(id)
 }
 
@@ -216,6 +218,7 @@ func (s *schedule) wipe(id string) {
 	if s.spare(id) {
 		s.tally.Wiped++
 		s.b.Wipe(id)
+		s.forgets(id)
 		s.replaced(id)
 	}
 }
@@ -226,7 +229,21 @@ func (s *schedule) restore(id string) {
 	if old != nil && s.spare(id) {
 		s.tally.Restored++
 		s.b.SetDisk(id, old.Clone())
+		s.forgets(id)
 		s.replaced(id)
+	}
+}
+
+// forgets: a node on another disk knows nothing of the others' past. A copy that nobody but its own node remembers cannot be told
+// from the node itself.
+func (s *schedule) forgets(id string) {
+	for of, by := range s.forgot {
+		if of == id {
+			continue
+		}
+		if by[id] = true; len(by) == len(s.ids)-1 {
+			delete(s.copies, of)
+		}
 	}
 }
 

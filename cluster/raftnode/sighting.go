@@ -2,6 +2,8 @@ package raftnode
 
 import (
 	"fmt"
+	"reflect"
+	"slices"
 	"time"
 )
 
@@ -10,15 +12,34 @@ type sighting struct {
 	Incarnation string
 	Start       uint64 // the highest
 	Process     string // of that start
+	// Past are incarnations before this one, newest last: what comes back with one of them was put aside once.
+	Past []string
+}
+
+// maxPast bounds Past. A folder changes its incarnation when it is wiped or taken in.
+const maxPast = 16
+
+// after is the sighting of a greeting that is no older copy.
+func (s sighting) after(g greeting) sighting {
+	now := sighting{g.Incarnation, g.Start, g.Process, s.Past}
+	if s.Incarnation != "" && s.Incarnation != g.Incarnation {
+		now.Past = append(slices.Clone(s.Past), s.Incarnation)
+		now.Past = now.Past[max(0, len(now.Past)-maxPast):]
+	}
+	return now
 }
 
 // older says why the greeting comes from a copy of a data folder that has been put back; empty: it does not. held is the highest log
 // index that this node has known the folder to hold.
 func (s sighting) older(g greeting, held uint64) string {
-	if s.Incarnation == "" || g.Incarnation != s.Incarnation || g.Empty {
+	if g.Empty {
 		return ""
 	}
 	switch {
+	case slices.Contains(s.Past, g.Incarnation):
+		return "it was wiped, or taken in anew, since that copy was made"
+	case s.Incarnation == "" || g.Incarnation != s.Incarnation:
+		return ""
 	case g.Start < s.Start:
 		return fmt.Sprintf("it is at its start number %d, and was at %d before", g.Start, s.Start)
 	case g.Start == s.Start && g.Process != s.Process:
@@ -41,8 +62,8 @@ func (n *Node) sight(p *peer, g greeting) (older string) {
 	if older = s.older(g, p.heldBy(g)); older != "" {
 		return older
 	}
-	now := sighting{g.Incarnation, g.Start, g.Process}
-	if g.Incarnation == "" || s == now {
+	now := s.after(g)
+	if g.Incarnation == "" || reflect.DeepEqual(s, now) {
 		return ""
 	}
 	id := n.identity.clone()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,10 @@ var keySnapshot = []byte("SnapshotIndex")
 // catch it. So a call that raft would not survive ends its goroutine instead (see give), and onFault
 // has Run return the reason.
 type store struct {
+	// swap is held by each read, and by whoever replaces what stands behind the store: raft has a goroutine that reads the log for
+	// its metrics, and that outlives raft by a moment.
+	swap     sync.RWMutex
+	closed   bool // nothing is read any more; guarded by swap
 	logs     raft.LogStore
 	stable   raft.StableStore
 	deadline time.Duration
@@ -43,10 +48,24 @@ type store struct {
 	written   chan struct{}         // one slot: told when much was appended
 }
 
-// replace has the store stand before other logs. Nobody may use it meanwhile.
-func (s *store) replace(logs raft.LogStore, stable raft.StableStore) {
+// replace has the store stand before what open returns. raft must not run.
+func (s *store) replace(open func() (raft.LogStore, raft.StableStore, error)) error {
+	s.swap.Lock()
+	defer s.swap.Unlock()
+	logs, stable, err := open()
+	if err != nil {
+		return err
+	}
 	s.logs, s.stable = logs, stable
 	s.appended.Store(0)
+	return nil
+}
+
+// close has late readers find nothing, before what stands behind the store is closed.
+func (s *store) close() {
+	s.swap.Lock()
+	defer s.swap.Unlock()
+	s.closed = true
 }
 
 // fullPatience is how long a full disk is waited for. raft survives a failed append, and whoever frees
@@ -165,12 +184,22 @@ func (s *store) await(done <-chan error) (ended bool, err error) {
 	}
 }
 
-func (s *store) FirstIndex() (uint64, error) { return s.index(s.logs.FirstIndex) }
-func (s *store) LastIndex() (uint64, error)  { return s.index(s.logs.LastIndex) }
+func (s *store) FirstIndex() (uint64, error) {
+	return s.index(func() (uint64, error) { return s.logs.FirstIndex() })
+}
+
+func (s *store) LastIndex() (uint64, error) {
+	return s.index(func() (uint64, error) { return s.logs.LastIndex() })
+}
 
 func (s *store) index(f func() (uint64, error)) (uint64, error) {
 	if err := s.fault(); err != nil {
 		return 0, s.give(err)
+	}
+	s.swap.RLock()
+	defer s.swap.RUnlock()
+	if s.closed {
+		return 0, raft.ErrLogNotFound
 	}
 	i, err := f()
 	if err != nil {
@@ -185,6 +214,11 @@ func (s *store) index(f func() (uint64, error)) (uint64, error) {
 func (s *store) GetLog(index uint64, log *raft.Log) error {
 	if err := s.fault(); err != nil {
 		return s.give(err)
+	}
+	s.swap.RLock()
+	defer s.swap.RUnlock()
+	if s.closed {
+		return raft.ErrLogNotFound
 	}
 	*log = raft.Log{}
 	err := s.logs.GetLog(index, log)

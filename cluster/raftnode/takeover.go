@@ -228,6 +228,9 @@ func (n *Node) highestEpoch() uint64 {
 // begin makes this node the only voter of a new epoch. It is the keeper's. What is decided is kept first, so that a kill in
 // between is made good by the next start.
 func (n *Node) begin(number uint64, why cluster.Reason) error {
+	if i := n.inst.Load(); i == nil || i.raft.LastIndex() == 0 {
+		return errors.New("this node has nothing to go on with")
+	}
 	epoch := state.Epoch{Number: number, Node: n.cfg.NodeID}
 	n.log.Warn("this node takes over: it goes on as the only voter, in a new epoch", "epoch", number, "reason", why.Text)
 	err := n.changeIdentity(func(id *identity) { id.Forced = forced{Epoch: epoch, Why: why, Recover: true} })
@@ -347,8 +350,8 @@ func (n *Node) askForLeader(ctx context.Context) error {
 // outlook is whether this node could take over by force.
 func (n *Node) outlook() cluster.Outlook {
 	i := n.inst.Load()
-	if i == nil {
-		return cluster.Outlook{Refusal: "this node belongs to no cluster yet"}
+	if i == nil || i.raft.LastIndex() == 0 { // taken in, and nothing has come yet
+		return cluster.Outlook{Refusal: "this node belongs to no cluster yet: it has nothing to go on with"}
 	}
 	n.mu.Lock()
 	w := seen{takeoverWatch: n.watching, paused: n.paused}

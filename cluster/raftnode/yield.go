@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hashicorp/raft"
+
 	"scomconnector/cluster/state"
 )
 
@@ -133,18 +135,20 @@ func (n *Node) bequeathOne(ctx context.Context, data []byte) error {
 // wipe makes this node an empty one with a new incarnation. raft must not run.
 func (n *Node) wipe() error {
 	id := n.ident().clone().wiped()
-	if err := n.folder.wipe(id); err != nil {
+	var snaps raft.SnapshotStore
+	err := n.store.replace(func() (logs raft.LogStore, stable raft.StableStore, err error) {
+		if err = n.folder.wipe(id); err == nil {
+			logs, stable, snaps, err = n.folder.open()
+		}
+		return logs, stable, err
+	})
+	if err != nil {
 		return fmt.Errorf("start from nothing: %w", err)
 	}
 	n.mu.Lock()
 	n.identity = id
 	n.watching = takeoverWatch{}
 	n.mu.Unlock()
-	logs, stable, snaps, err := n.folder.open()
-	if err != nil {
-		return err
-	}
-	n.store.replace(logs, stable)
 	n.kept.Store(0)
 	n.snaps = sealedSnapshots{snaps, n.store}
 	n.fsm.reset()
