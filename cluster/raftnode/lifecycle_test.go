@@ -274,3 +274,28 @@ func TestLateReaderOfTheStoreMeetsNeitherAWipeNorTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// Not every node has seen each start of the others: one alone may take a member for an older copy, and would keep away from it for ever.
+func TestDoubtThatTheLeaderDoesNotShareEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := pipenet.New()
+		three := append(slices.Clone(two), cluster.Member{NodeID: "witness", Role: cluster.Witness, ClusterAddress: "witness:8086"})
+		p := inMemory(t, net, "primary", three...)
+		inMemory(t, net, "secondary", three...)
+		w := inMemory(t, net, "witness", three...)
+		until(t, 20*time.Second, "all vote", func() bool { return p.Health().Voters == 3 })
+		if err := w.changeIdentity(func(id *identity) {
+			s := id.Seen["secondary"]
+			s.Start += 5
+			id.Seen["secondary"] = s
+		}); err != nil {
+			t.Fatal(err)
+		}
+		until(t, 5*time.Second, "the witness doubts it", func() bool { _, doubts := w.peers["secondary"].older(); return doubts })
+		refusal := func() string { return w.judge(kindRaft, w.peers["secondary"].now().greeting) }
+		if refusal() == "" {
+			t.Error("it takes raft connections of a member that it doubts")
+		}
+		until(t, time.Minute, "the witness believes it again", func() bool { return refusal() == "" && w.peers["secondary"].now().fresh() })
+	})
+}

@@ -41,6 +41,7 @@ type peer struct {
 	rivalSince time.Time
 	oldCopy    greeting // of an older copy of its folder
 	oldAt      time.Time
+	doubtAt    time.Time     // since when its answers are an older copy's; zero: they are not
 	held       uint64        // highest log index it has had applied, for its present incarnation
 	changed    chan struct{} // closed and replaced at each news
 }

@@ -24,6 +24,7 @@ func (s sighting) after(g greeting) sighting {
 	now := sighting{g.Incarnation, g.Start, g.Process, s.Past}
 	if s.Incarnation != "" && s.Incarnation != g.Incarnation {
 		now.Past = append(slices.Clone(s.Past), s.Incarnation)
+		now.Past = slices.DeleteFunc(now.Past, func(id string) bool { return id == g.Incarnation })
 		now.Past = now.Past[max(0, len(now.Past)-maxPast):]
 	}
 	return now
@@ -59,9 +60,10 @@ func (n *Node) sight(p *peer, g greeting) (older string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := n.identity.Seen[p.NodeID]
-	if older = s.older(g, p.heldBy(g)); older != "" {
+	if older = s.older(g, p.heldBy(g)); older != "" && !n.convinced(p, g) {
 		return older
 	}
+	p.believe()
 	now := s.after(g)
 	if g.Incarnation == "" || reflect.DeepEqual(s, now) {
 		return ""
@@ -75,6 +77,20 @@ func (n *Node) sight(p *peer, g greeting) (older string) {
 		n.log.Debug("what is known of a member was not kept", "member", p.NodeID, "error", err)
 	}
 	return ""
+}
+
+// doubtFor is how long an older copy must have followed a leader, or led, before a node that is not the leader believes it.
+const doubtFor = 10 * time.Second
+
+// convinced ends a doubt that the leader does not share: not every node sees each start of every other one, and the leader, which puts
+// older copies aside, has let this one be. It must have been with a leader for a while, and have all that this node has. n.mu is held.
+func (n *Node) convinced(p *peer, g greeting) bool {
+	i := n.inst.Load()
+	if since := p.doubtedSince(); since < doubtFor || g.Leader == "" || i == nil || g.Applied < i.raft.LastIndex() {
+		return false
+	}
+	p.log.Info("a member that seemed to be an older copy has caught up with the others: it is believed again")
+	return true
 }
 
 // doubtful says why a greeting must not be taken for the member's: it is an older copy, or a second process of that name.
@@ -122,6 +138,25 @@ func (p *peer) noteOlder(g greeting, why string) {
 	p.oldCopy, p.oldAt = g, time.Now()
 	p.mu.Unlock()
 	p.fail(fmt.Errorf("its data folder is an older copy that was put back: %s", why))
+}
+
+// doubtedSince is for how long its answers have been an older copy's, this one included.
+func (p *peer) doubtedSince() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.doubtAt.IsZero() {
+		p.doubtAt = time.Now()
+	}
+	return time.Since(p.doubtAt)
+}
+
+// believe ends all doubts about it.
+func (p *peer) believe() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.doubtAt.IsZero() {
+		p.doubtAt, p.held = time.Time{}, 0
+	}
 }
 
 // older is the newest answer of an older copy, while it goes on answering.
