@@ -96,7 +96,7 @@ const (
 	// window is how many requests are looked at first; more only if all of those must wait.
 	firstWindow = 1000
 	// lookUps is how many histories are read at the same time.
-	lookUps = 4
+	lookUps = 16
 	// fullAgain is the pause before a refusal is recorded once more that the parked requests have no room for.
 	fullAgain = 5 * time.Second
 )
