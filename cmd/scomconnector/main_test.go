@@ -36,7 +36,7 @@ const patience = 60 * time.Second
 //	{ ... }
 //
 // Then follow commands, each behind "$ ", with their output: standard error's lines begin with "2> ", and an
-// exit code other than 0 stands in brackets at the end. {taken} is an address that somebody listens on, {free}
+// exit code other than 0 stands in brackets at the end. A "< FILE" gives the command something to read. {taken} is an address that somebody listens on, {free}
 // and {free2} are ones that nobody does; {node}/SCENE is a node as lead_test.go makes them up; {original} is the sample of the
 // original connector's manual.
 func TestTranscripts(t *testing.T) {
@@ -171,6 +171,13 @@ func (s *stand) run(line string) string {
 		s.t.Fatalf("a transcript cannot run %q", words[0])
 	}
 	cmd.Dir, cmd.Env = s.dir, s.env()
+	if n := len(cmd.Args); n > 2 && cmd.Args[n-2] == "<" {
+		text, err := os.ReadFile(filepath.Join(s.dir, cmd.Args[n-1]))
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		cmd.Stdin, cmd.Args = bytes.NewReader(text), cmd.Args[:n-2]
+	}
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	timer := time.AfterFunc(patience, func() { cmd.Process.Kill() })
@@ -196,12 +203,16 @@ func (s *stand) env() []string {
 var (
 	goOf  = regexp.MustCompile(`\(go[^,]+, \w+/\w+\)`)
 	until = regexp.MustCompile(`until 20\d\d-\d\d-\d\d`) // the ends of certificates
+	// Keys and what they seal are new each time.
+	seal   = regexp.MustCompile(`sealed:[A-Za-z0-9_-]{100,}`)
+	ageKey = regexp.MustCompile(`age1[a-z0-9]{58}`)
 )
 
 func (s *stand) plain(text string) string {
 	original, _ := filepath.Abs("../settings/testdata/original.json")
 	text = strings.NewReplacer(s.node, "{node}", s.taken, "{taken}", s.free, "{free}", s.free2, "{free2}", original, "{original}", s.dir, "{dir}").Replace(text)
 	text = until.ReplaceAllString(text, "until {date}")
+	text = ageKey.ReplaceAllString(seal.ReplaceAllString(text, "sealed:{sealed}"), "age1{public}")
 	return goOf.ReplaceAllString(text, "({go}, {platform})")
 }
 

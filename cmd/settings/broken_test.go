@@ -301,7 +301,7 @@ var brokenClusters = []broken{
 		`SCC.json:3: ScomServers[0].Password: names nothing after the colon (accepted: env:NAME, file:PATH, sealed:..., plain:TEXT)`,
 	}},
 	{`"env:SCOM"`, `"sealed:abc"`, []string{
-		`SCC.json:3: ScomServers[0].Password: sealed secrets are not built yet (accepted: env:NAME, file:PATH, plain:TEXT)`,
+		`SCC.json:3: ScomServers[0].Password: is not a whole sealed secret: copy again, as one line, what scomconnector secret seal has printed (accepted: env:NAME, file:PATH, sealed:..., plain:TEXT)`,
 	}},
 	{`"env:SCOM"`, `""`, []string{
 		`SCC.json:3: ScomServers[0].Password: is empty (accepted: env:NAME, file:PATH, sealed:..., plain:TEXT)`,

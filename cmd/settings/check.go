@@ -63,9 +63,10 @@ func plural(n int, word string) string {
 
 // checker collects what is found about one file.
 type checker struct {
-	report *Report
-	file   string
-	line   func(key string) int
+	report  *Report
+	file    string
+	line    func(key string) int
+	dataDir string // empty: not known
 }
 
 func (c *checker) fault(key, format string, args ...any) {
@@ -88,7 +89,7 @@ func Check(nodePath, clusterPath string) Report {
 	report.Faults = append(report.Faults, faults...)
 	report.Warnings = append(report.Warnings, n.Warnings...)
 	if len(faults) == 0 {
-		c := &checker{&report, n.Path, linesOf(n.Path)}
+		c := &checker{&report, n.Path, linesOf(n.Path), n.DataDir}
 		c.node(n)
 	}
 	sortByLine(report.Faults)
@@ -111,7 +112,7 @@ func Check(nodePath, clusterPath string) Report {
 	report.Faults = append(report.Faults, faults...)
 	report.Warnings = append(report.Warnings, s.Warnings...)
 	if len(faults) == 0 {
-		c := &checker{&report, clusterPath, linesOf(clusterPath)}
+		c := &checker{&report, clusterPath, linesOf(clusterPath), n.DataDir}
 		c.cluster(s)
 	}
 	sortByLine(report.Faults[ofNode:])
@@ -123,7 +124,7 @@ func Check(nodePath, clusterPath string) Report {
 // this node from delivering as soon as it led.
 func (c *Cluster) Examine(name string) Faults {
 	var report Report
-	ch := &checker{&report, name, linesOfText(name, c.Text)}
+	ch := &checker{&report, name, linesOfText(name, c.Text), ""}
 	ch.cluster(c)
 	sortByLine(report.Faults)
 	return report.Faults
@@ -184,6 +185,9 @@ func (c *checker) node(n *Node) {
 	}
 	c.port("ClusterAddress", bind)
 	c.folder("DataDir", n.DataDir)
+	if p := n.Etcd.Password; !p.IsZero() {
+		c.reference(Ref{Key: "Etcd.Password", Secret: p})
+	}
 	if n.PairTakeover == "claim" && n.strictPair() {
 		c.claimDir(n.ClaimDir)
 	}
@@ -221,12 +225,23 @@ func (c *checker) secret(s *Cluster, ref Ref) {
 			return
 		}
 	}
+	c.reference(ref)
+}
+
+// reference resolves a secret, and looks at who else can read where it is kept.
+func (c *checker) reference(ref Ref) {
 	if _, err := ref.Secret.Resolve(); err != nil {
 		c.fault(ref.Key, "%v", err)
 		return
 	}
 	if path, ok := ref.Secret.file(); ok {
 		c.private(ref.Key, path)
+	}
+	if keyFile, ok := ref.Secret.sealed(); ok {
+		c.private(ref.Key, keyFile)
+		if c.dataDir != "" && within(keyFile, c.dataDir) {
+			c.warn(ref.Key, "its key %s lies in DataDir, where a backup takes both: move node.json and %s elsewhere", keyFile, SecretKeyName)
+		}
 	}
 	if ref.Secret.plain() {
 		c.private(ref.Key, c.file)

@@ -331,11 +331,7 @@ func secret(name string, p *Secret) key {
 			return
 		}
 		ref, err := ParseSecret(s, r.dir)
-		switch {
-		case errors.Is(err, errSealedSecret):
-			r.fault(at, "env:NAME, file:PATH, plain:TEXT", "%v", err)
-			return
-		case err != nil:
+		if err != nil {
 			r.fault(at, k.accepted, "%v", err)
 			return
 		}
@@ -356,7 +352,7 @@ func secretLink(name string, p *Secret) key {
 			return
 		}
 		ref, err := ParseSecret(s, r.dir)
-		if errors.Is(err, errMaskedSecret) {
+		if errors.Is(err, errMaskedSecret) || errors.Is(err, errBrokenSeal) {
 			r.fault(at, k.accepted, "%v", err)
 			return
 		}
@@ -369,7 +365,7 @@ func secretLink(name string, p *Secret) key {
 			r.fault(at, k.accepted, "%s", why)
 			return
 		}
-		*p = Secret{&reference{schemeAddress, s}}
+		*p = Secret{&reference{scheme: schemeAddress, rest: s}}
 	}
 	return k
 }

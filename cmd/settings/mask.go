@@ -52,6 +52,9 @@ func mask(v *hujson.Value, secrets map[string]bool) {
 }
 
 func maskedReference(s string) string {
+	if sealed, ok := strings.CutPrefix(s, "sealed:"); ok && checkSealed(sealed) != nil {
+		return hidden // perhaps somebody took the word for an order to seal what follows
+	}
 	for _, scheme := range []string{"env:", "file:", "sealed:"} {
 		if strings.HasPrefix(s, scheme) {
 			return s

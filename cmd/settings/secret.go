@@ -19,8 +19,9 @@ type Secret struct {
 }
 
 type reference struct {
-	scheme string // "env", "file", "plain", schemeAddress
-	rest   string // what follows the colon; for file an absolute path, or one relative to the working folder
+	scheme  string // "env", "file", "sealed", "plain", schemeAddress
+	rest    string // what follows the colon; for file an absolute path, or one relative to the working folder
+	keyFile string // of "sealed"
 }
 
 // schemeAddress marks an address without a password, where a reference to one with a password could have stood.
@@ -36,20 +37,18 @@ const maxSecretBytes = 16 << 10
 var (
 	errBareSecret = errors.New("must say where the secret is kept, it must not be the secret itself. " +
 		"Encrypted text from the original connector cannot be read: type the password anew")
-	errSealedSecret = errors.New("sealed secrets are not built yet")
-	errEmptySecret  = errors.New("names nothing after the colon")
+	errEmptySecret = errors.New("names nothing after the colon")
 )
 
-// ParseSecret reads a reference. A relative file path starts at dir. The empty text is the zero Secret.
+// ParseSecret reads a reference. A relative file path starts at dir, where also the key of sealed secrets is. The empty text is the
+// zero Secret.
 func ParseSecret(text, dir string) (Secret, error) {
 	if text == "" {
 		return Secret{}, nil
 	}
 	scheme, rest, _ := strings.Cut(text, ":")
 	switch scheme {
-	case "env", "file", "plain":
-	case "sealed":
-		return Secret{}, errSealedSecret
+	case "env", "file", "sealed", "plain":
 	default:
 		return Secret{}, errBareSecret
 	}
@@ -59,10 +58,17 @@ func ParseSecret(text, dir string) (Secret, error) {
 	if scheme == "plain" && rest == hidden {
 		return Secret{}, errMaskedSecret
 	}
-	if scheme == "file" {
-		rest = resolvePath(rest, dir)
+	ref := &reference{scheme: scheme, rest: rest}
+	switch scheme {
+	case "file":
+		ref.rest = resolvePath(rest, dir)
+	case "sealed":
+		ref.keyFile = resolvePath(SecretKeyName, dir)
+		if err := checkSealed(rest); err != nil {
+			return Secret{}, err
+		}
 	}
-	return Secret{&reference{scheme, rest}}, nil
+	return Secret{ref}, nil
 }
 
 // IsZero reports whether no secret was given.
@@ -83,6 +89,8 @@ func (s Secret) Resolve() (string, error) {
 		return v, nil
 	case "file":
 		return readSecretFile(s.ref.rest)
+	case "sealed":
+		return unseal(s.ref.rest, s.ref.keyFile)
 	}
 	return s.ref.rest, nil
 }
