@@ -17,6 +17,7 @@ var floors = map[string]int{
 	"cluster/state":         1,
 	"poller/normalise":      1,
 	"cluster":               2,
+	"cluster/port":          2,
 	"cluster/raftnode":      2,
 	"poller":                2,
 	"poller/scom":           2,
@@ -33,7 +34,8 @@ var floors = map[string]int{
 
 // sideways are the arrows allowed within a floor.
 var sideways = map[string][]string{
-	"cluster/raftnode":      {"cluster"},
+	"cluster/port":          {"cluster"},
+	"cluster/raftnode":      {"cluster", "cluster/port"},
 	"api":                   {"api/v1"},
 	"api/client":            {"api/v1"},
 	"cmd/settings/scaffold": {"cmd/settings", "cmd/settings/pki"},

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -18,7 +19,7 @@ const idleCaller = 10 * time.Second
 func (n *Node) greeting() greeting {
 	id := n.ident()
 	g := greeting{
-		Protocol: protocol, NodeID: n.cfg.NodeID, Incarnation: id.Incarnation, Start: id.Start,
+		Protocol: port.Protocol, NodeID: n.cfg.NodeID, Incarnation: id.Incarnation, Start: id.Start,
 		Version: n.cfg.Version, Empty: true, Members: n.members, Process: n.process, Knows: state.MaxKind, Forcing: id.Forced.pending(),
 	}
 	if i := n.inst.Load(); i != nil {
@@ -42,20 +43,22 @@ func (n *Node) greeting() greeting {
 // judge says why a caller goes no further, in words for the operator of the other node; empty: it may.
 func (n *Node) judge(kind byte, theirs greeting) string {
 	switch {
-	case theirs.Protocol != protocol:
-		return fmt.Sprintf("it speaks version %d of the protocol between nodes, the caller version %d: bring both to the same release", protocol, theirs.Protocol)
+	case theirs.Protocol != port.Protocol:
+		return fmt.Sprintf("it speaks version %d of the protocol between nodes, the caller version %d: bring both to the same release", port.Protocol, theirs.Protocol)
 	case theirs.NodeID == n.cfg.NodeID:
 		return fmt.Sprintf("it is itself called %q: two nodes must not share a NodeID", n.cfg.NodeID)
+	case theirs.Coordination != "":
+		return fmt.Sprintf("its Coordination is raft, the caller's %s: set the same in every node.json", theirs.Coordination)
 	case !n.isMember(theirs.NodeID):
 		return fmt.Sprintf("its Members does not list %q: add it there", theirs.NodeID)
 	}
 	n.suspect(theirs)
-	if kind == kindCall {
+	if kind == port.KindCall {
 		return n.rival(theirs)
 	}
 	own := n.greeting()
 	switch {
-	case kind != kindRaft:
+	case kind != port.KindRaft:
 		return fmt.Sprintf("it knows no connections of kind %q", kind)
 	case n.foreign(theirs):
 		return "it belongs to another cluster, " + own.ClusterID
@@ -82,7 +85,7 @@ func (n *Node) isMember(nodeID string) bool {
 
 // take gets each connection that was greeted.
 func (n *Node) take(kind byte, theirs greeting, conn net.Conn) {
-	if kind == kindCall {
+	if kind == port.KindCall {
 		n.serveCaller(theirs, conn)
 		return
 	}
@@ -99,13 +102,13 @@ func (n *Node) serveCaller(theirs greeting, conn net.Conn) {
 	for {
 		conn.SetDeadline(time.Now().Add(idleCaller)) //nolint:errcheck // a connection that is gone fails at the next read
 		var r request
-		if err := readFrame(conn, &r); err != nil {
+		if err := port.ReadFrame(conn, &r); err != nil {
 			return
 		}
 		resp := n.answer(theirs, r)
 		resp.Greeting = n.greeting()
 		conn.SetDeadline(time.Now().Add(idleCaller)) //nolint:errcheck // as above
-		if err := writeFrame(conn, nil, resp); err != nil {
+		if err := port.WriteFrame(conn, nil, resp); err != nil {
 			return
 		}
 	}
@@ -222,5 +225,5 @@ func (n *Node) answerPropose(ctx context.Context, r request) response {
 	if err != nil {
 		return faulty(err)
 	}
-	return response{Refused: wireRefusal(res.Err), Version: res.Version, ID: res.ID}
+	return response{Refused: port.WireRefusal(res.Err), Version: res.Version, ID: res.ID}
 }

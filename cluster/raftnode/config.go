@@ -2,17 +2,14 @@ package raftnode
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/tls"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 )
 
 // Config is what a node needs to know of itself and of its cluster.
@@ -28,7 +25,7 @@ type Config struct {
 	// DefaultWriteDeadline.
 	WriteDeadline time.Duration
 	// TLS is required unless all members are on this machine or this is the only one.
-	TLS TLS
+	TLS port.TLS
 	// Listener and Dial replace the network; nil is TCP.
 	Listener net.Listener
 	Dial     func(ctx context.Context, network, addr string) (net.Conn, error)
@@ -61,15 +58,6 @@ const DefaultTakeoverAfter = 15 * time.Second
 // DefaultWriteDeadline is far above the slowest healthy disk, and short enough that a node with a
 // hung one is replaced before people notice.
 const DefaultWriteDeadline = 5 * time.Second
-
-// TLS gives the settings for each handshake anew, so that renewed certificates are picked up. The
-// node adds that the other side's certificate must name its NodeID. The zero value is no TLS.
-type TLS struct {
-	Server func() (*tls.Config, error)
-	Client func() (*tls.Config, error)
-}
-
-func (t TLS) enabled() bool { return t.Server != nil && t.Client != nil }
 
 // timing is one line of the timing table. Invariant: lease <= heartbeat <= election.
 type timing struct {
@@ -134,7 +122,7 @@ func (c Config) withDefaults() (Config, error) {
 		}
 	}
 	faults = append(faults, checkMembers(c.Members)...)
-	if len(c.Members) > 1 && !c.TLS.enabled() && c.Listener == nil && !allLoopback(c.Members) {
+	if len(c.Members) > 1 && !c.TLS.Enabled() && c.Listener == nil && !port.AllLoopback(c.Members) {
 		fault("the members are on several machines, and ClusterTls is not set: whoever reaches the cluster port could change the cluster; issue node-to-node certificates and set ClusterTls")
 	}
 	return c, errors.Join(faults...)
@@ -190,29 +178,6 @@ func checkMembers(members []cluster.Member) (faults []error) {
 	return faults
 }
 
-func allLoopback(members []cluster.Member) bool {
-	return !slices.ContainsFunc(members, func(m cluster.Member) bool {
-		host, _, err := net.SplitHostPort(m.ClusterAddress)
-		if err != nil {
-			return true
-		}
-		ip := net.ParseIP(host)
-		return host != "localhost" && (ip == nil || !ip.IsLoopback())
-	})
-}
-
-// membersHash is equal on two nodes whose files name the same members in any order. Url is left out:
-// it is for people, and may be corrected on one node at a time.
-func membersHash(members []cluster.Member) string {
-	lines := make([]string, 0, len(members))
-	for _, m := range members {
-		lines = append(lines, fmt.Sprintf("%q %q %q", m.NodeID, m.Role, m.ClusterAddress))
-	}
-	slices.Sort(lines)
-	sum := sha256.Sum256([]byte(strings.Join(lines, "\n")))
-	return hex.EncodeToString(sum[:8])
-}
-
 func (c Config) member(nodeID string) (cluster.Member, bool) {
 	i := slices.IndexFunc(c.Members, func(m cluster.Member) bool { return m.NodeID == nodeID })
 	if i < 0 {
@@ -221,24 +186,10 @@ func (c Config) member(nodeID string) (cluster.Member, bool) {
 	return c.Members[i], true
 }
 
-// listen opens the cluster port. A host name is where others find this node, perhaps by way of an
-// address that this machine does not have, or has only until tomorrow: so only a literal address
-// and localhost are bound to, any other name listens on all.
+// listen opens the cluster port.
 func (c Config) listen(ctx context.Context) (net.Listener, error) {
 	if c.Listener != nil {
 		return c.Listener, nil
 	}
-	host, port, err := net.SplitHostPort(c.ClusterAddress)
-	if err != nil {
-		return nil, fmt.Errorf("ClusterAddress %q: %w", c.ClusterAddress, err)
-	}
-	if host != "localhost" && net.ParseIP(host) == nil {
-		host = ""
-	}
-	var lc net.ListenConfig
-	ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
-	if err != nil {
-		return nil, fmt.Errorf("open the cluster port: %w", err)
-	}
-	return ln, nil
+	return port.Listen(ctx, c.ClusterAddress)
 }

@@ -8,7 +8,7 @@
 // The pieces, each in its own file: a guarded store (store.go) that checksums what it writes and is
 // given up when a write hangs; a check of the whole data folder before anything in it is opened for
 // writing (verify.go, bolt.go); one port for raft and for our own calls, each connection beginning with
-// a greeting (port.go, wire.go); what is known of the other members (peers.go); how an empty node
+// a greeting (package port, wire.go); what is known of the other members (peers.go); how an empty node
 // finds its cluster (form.go) and how the leader takes it in (reconcile.go); leadership and terms
 // (leadership.go, term.go); proposals (propose.go) and handovers (transfer.go). One goroutine alone starts, stops
 // and replaces raft (keep.go). A leader of two goes on without a lost follower (pair.go, claim.go); a follower takes over

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 )
 
 // Limits of the log. Together they keep the store's file, which never shrinks, in the tens of megabytes.
@@ -263,7 +264,7 @@ func (n *Node) dialRaft(ctx context.Context, i *instance, address string) (net.C
 		if m.ClusterAddress != address {
 			continue
 		}
-		conn, theirs, err := n.port.call(ctx, kindRaft, m)
+		conn, theirs, err := n.port.Call(ctx, port.KindRaft, m)
 		if theirs.NodeID != "" {
 			n.meet(theirs)
 		}

@@ -146,7 +146,7 @@ func (n *Node) pauseRaft() error {
 	if i := n.inst.Load(); i != nil {
 		n.kept.Store(i.raft.LastIndex())
 	}
-	n.port.closeRaft()
+	n.port.CloseRaft()
 	if err := n.stopRaft(); err != nil {
 		return fmt.Errorf("end raft: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 	"scomconnector/test/pipenet"
 )
@@ -292,7 +293,7 @@ func TestDoubtThatTheLeaderDoesNotShareEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		until(t, 5*time.Second, "the witness doubts it", func() bool { _, doubts := w.peers["secondary"].older(); return doubts })
-		refusal := func() string { return w.judge(kindRaft, w.peers["secondary"].now().greeting) }
+		refusal := func() string { return w.judge(port.KindRaft, w.peers["secondary"].now().greeting) }
 		if refusal() == "" {
 			t.Error("it takes raft connections of a member that it doubts")
 		}

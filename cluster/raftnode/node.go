@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -26,7 +27,7 @@ type Node struct {
 	store  *store
 	snaps  raft.SnapshotStore
 	fsm    *fsm
-	port   *port
+	port   *port.Port
 	peers  map[string]*peer // all members but this one; never changed
 
 	led        leadership
@@ -97,7 +98,7 @@ func Open(cfg Config, log hclog.Logger, reg prometheus.Registerer) (*Node, error
 func newNode(cfg Config, log hclog.Logger, stop context.CancelFunc) *Node {
 	n := &Node{
 		cfg:      cfg,
-		members:  membersHash(cfg.Members),
+		members:  port.MembersHash(cfg.Members),
 		timing:   cfg.timing(),
 		log:      log,
 		peers:    map[string]*peer{},
@@ -122,7 +123,7 @@ func newNode(cfg Config, log hclog.Logger, stop context.CancelFunc) *Node {
 			n.peers[m.NodeID] = newPeer(m, log)
 		}
 	}
-	n.port = &port{dial: cfg.Dial, tls: cfg.TLS, greet: n.greeting, judge: n.judge, take: n.take, conns: map[*trackedConn]struct{}{}}
+	n.port = &port.Port{Dial: cfg.Dial, TLS: cfg.TLS, Greet: n.greeting, Judge: n.judge, Take: n.take}
 	return n
 }
 
@@ -134,7 +135,7 @@ func (n *Node) open(ctx context.Context, reg prometheus.Registerer) error {
 	}
 	// Nobody calls the only member of a cluster: it needs no open port.
 	if len(n.peers) > 0 || n.cfg.Listener != nil {
-		if n.port.ln, err = n.cfg.listen(ctx); err != nil {
+		if n.port.Listener, err = n.cfg.listen(ctx); err != nil {
 			return err
 		}
 	}
@@ -227,8 +228,8 @@ func (n *Node) storeEmpty() (bool, error) {
 
 // start starts the goroutines that live as long as the node.
 func (n *Node) start(ctx context.Context) {
-	if n.port.ln != nil {
-		n.port.serve(ctx)
+	if n.port.Listener != nil {
+		n.port.Serve(ctx)
 	}
 	for _, p := range n.peers {
 		n.wg.Go(func() { n.watch(ctx, p) })
@@ -257,7 +258,7 @@ func (n *Node) Close() error {
 		n.stop()
 		close(n.stopped)
 		n.led.end()
-		n.port.close()
+		n.port.Close()
 		n.wg.Wait() // one of them may be starting raft
 		err = n.stopRaft()
 		if n.planned.Load() && n.failedNow() == nil {
@@ -342,7 +343,7 @@ func (n *Node) remember() error {
 		return err
 	}
 	if begun {
-		n.port.closeRaft() // whoever is on the other end belongs to another epoch
+		n.port.CloseRaft() // whoever is on the other end belongs to another epoch
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -213,7 +214,7 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add([]byte{0xFF, 0xFF, 0xFF, 0xFF, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var g greeting
-		if err := readFrame(strings.NewReader(string(data)), &g); err == nil && len(data) < 4 {
+		if err := port.ReadFrame(strings.NewReader(string(data)), &g); err == nil && len(data) < 4 {
 			t.Error("a frame without a length was read")
 		}
 	})

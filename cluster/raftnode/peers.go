@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 )
 
 const (
@@ -172,7 +173,7 @@ func (n *Node) watch(ctx context.Context, p *peer) {
 }
 
 func (n *Node) watchOnce(ctx context.Context, p *peer) error {
-	conn, theirs, err := n.port.call(ctx, kindCall, p.Member)
+	conn, theirs, err := n.port.Call(ctx, port.KindCall, p.Member)
 	if theirs.NodeID != "" {
 		n.meet(theirs)
 	}
@@ -197,11 +198,11 @@ func exchange(ctx context.Context, conn net.Conn, r request, timeout time.Durati
 	conn.SetDeadline(time.Now().Add(timeout))                                    //nolint:errcheck // a connection that is gone fails at the next write
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // as above
 	defer stop()
-	if err := writeFrame(conn, nil, r); err != nil {
+	if err := port.WriteFrame(conn, nil, r); err != nil {
 		return response{}, err
 	}
 	var resp response
-	err := readFrame(conn, &resp)
+	err := port.ReadFrame(conn, &resp)
 	return resp, err
 }
 
@@ -211,7 +212,7 @@ var errNotSent = errors.New("the request was not sent")
 // ask sends one request over a connection of its own: a pooled one may have died unnoticed, and a
 // proposal sent into it has an unknown outcome for no need.
 func (n *Node) ask(ctx context.Context, m cluster.Member, r request) (response, error) {
-	conn, theirs, err := n.port.call(ctx, kindCall, m)
+	conn, theirs, err := n.port.Call(ctx, port.KindCall, m)
 	if theirs.NodeID != "" {
 		n.meet(theirs)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -65,7 +66,7 @@ func (n *Node) tryPropose(ctx context.Context, op state.Op, data []byte) (state.
 	case resp.Fault != "":
 		return state.Result{}, fmt.Errorf("forward to %s: %s", leader.NodeID, resp.Fault)
 	}
-	return state.Result{Err: refusalFromWire(resp.Refused), Version: resp.Version, ID: resp.ID}, nil
+	return state.Result{Err: port.RefusalFromWire(resp.Refused), Version: resp.Version, ID: resp.ID}, nil
 }
 
 // leader is the member that raft takes for the leader.

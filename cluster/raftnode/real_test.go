@@ -23,6 +23,7 @@ import (
 
 	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/raftnode"
 )
 
@@ -30,11 +31,11 @@ import (
 type real struct {
 	shape  clustertest.Shape
 	dir    string
-	tls    func(nodeID string) raftnode.TLS
+	tls    func(nodeID string) port.TLS
 	timing string
 }
 
-func newReal(t testing.TB, shape clustertest.Shape, tls func(string) raftnode.TLS) *real {
+func newReal(t testing.TB, shape clustertest.Shape, tls func(string) port.TLS) *real {
 	t.Helper()
 	shape = slices.Clone(shape)
 	for i := range shape {
@@ -94,10 +95,10 @@ func TestThreeNodesOverMutualTLS(t *testing.T) {
 
 func TestStrangersAndImpostorsAreRefused(t *testing.T) {
 	ca, other := newAuthority(t), newAuthority(t)
-	for name, files := range map[string]func(string) raftnode.TLS{
-		"another authority":    func(id string) raftnode.TLS { return pick(id == "secondary", other, ca).files(id) },
-		"another node's name":  func(id string) raftnode.TLS { return ca.files(strings.Replace(id, "secondary", "witness", 1)) },
-		"no certificate asked": func(id string) raftnode.TLS { return careless(ca.files(id), id == "secondary") },
+	for name, files := range map[string]func(string) port.TLS{
+		"another authority":    func(id string) port.TLS { return pick(id == "secondary", other, ca).files(id) },
+		"another node's name":  func(id string) port.TLS { return ca.files(strings.Replace(id, "secondary", "witness", 1)) },
+		"no certificate asked": func(id string) port.TLS { return careless(ca.files(id), id == "secondary") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newReal(t, clustertest.Pair, files)
@@ -135,7 +136,7 @@ func pick(first bool, a, b *authority) *authority {
 }
 
 // careless is a node that shows no certificate of its own when it calls.
-func careless(t raftnode.TLS, yes bool) raftnode.TLS {
+func careless(t port.TLS, yes bool) port.TLS {
 	if !yes {
 		return t
 	}
@@ -211,7 +212,7 @@ func (a *authority) write(name, kind string, der []byte) string {
 }
 
 // files issues a certificate that names the node.
-func (a *authority) files(nodeID string) raftnode.TLS {
+func (a *authority) files(nodeID string) port.TLS {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		a.t.Fatal(err)
@@ -228,5 +229,5 @@ func (a *authority) files(nodeID string) raftnode.TLS {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return raftnode.FileTLS(a.write(nodeID+".pem", "CERTIFICATE", der), a.write(nodeID+".key", "EC PRIVATE KEY", keyDER), filepath.Join(a.dir, "ca.pem"))
+	return port.FileTLS(a.write(nodeID+".pem", "CERTIFICATE", der), a.write(nodeID+".key", "EC PRIVATE KEY", keyDER), filepath.Join(a.dir, "ca.pem"))
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -337,7 +338,7 @@ func (n *Node) askForLeader(ctx context.Context) error {
 		if n.peers[m.NodeID] == nil {
 			continue
 		}
-		try, cancel := context.WithTimeout(ctx, handshakeTimeout)
+		try, cancel := context.WithTimeout(ctx, port.HandshakeTimeout)
 		resp, err := n.ask(try, m, request{Op: opStatus})
 		cancel()
 		if err == nil && resp.Greeting.Leader != "" {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -124,7 +125,7 @@ func (n *Node) bequeathOne(ctx context.Context, data []byte) error {
 		case resp.Fault != "" && resp.Fault != faultNotLeader:
 			last = errors.New(resp.Fault)
 		case resp.Fault == "" && resp.Refused != "":
-			last = refusalFromWire(resp.Refused)
+			last = port.RefusalFromWire(resp.Refused)
 		case resp.Fault == "":
 			return nil
 		}

@@ -16,6 +16,7 @@ import (
 
 	"scomconnector/api"
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/raftnode"
 	"scomconnector/cluster/state"
 	"scomconnector/cmd/settings"
@@ -247,7 +248,7 @@ func (n *node) openRaft() (*raftnode.Node, error) {
 		MayTakeOver: n.mayTakeOver, Serve: n.serveAsk, OnHandover: n.countHandover,
 	}
 	if t := c.ClusterTls; t.CertFile != "" {
-		cfg.TLS = raftnode.FileTLS(t.CertFile, t.KeyFile, t.CaFile)
+		cfg.TLS = port.FileTLS(t.CertFile, t.KeyFile, t.CaFile)
 	}
 	return raftnode.Open(cfg, n.log.Named("cluster"), n.reg)
 }

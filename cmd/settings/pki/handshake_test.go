@@ -20,6 +20,7 @@ import (
 
 	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/raftnode"
 	"scomconnector/cmd/settings/pki"
 )
@@ -83,7 +84,7 @@ func (p *pair) Open(nodeID string) (clustertest.Node, error) {
 	c := raftnode.Config{
 		NodeID: nodeID, Role: p.shape[i].Role, Members: p.shape, DataDir: filepath.Join(p.dir, nodeID, "data"), Version: "test",
 		Timing: "lan", Listener: p.ports[nodeID],
-		TLS: raftnode.FileTLS(p.file(nodeID, pki.NodeCert), p.file(nodeID, pki.NodeKey), p.file(nodeID, pki.AuthorityCert)),
+		TLS: port.FileTLS(p.file(nodeID, pki.NodeCert), p.file(nodeID, pki.NodeKey), p.file(nodeID, pki.AuthorityCert)),
 	}
 	if nodeID == "secondary" {
 		c.TLS = p.careless(c.TLS)
@@ -96,9 +97,9 @@ func (p *pair) Open(nodeID string) (clustertest.Node, error) {
 }
 
 // careless shows no certificate while p is bare.
-func (p *pair) careless(t raftnode.TLS) raftnode.TLS {
+func (p *pair) careless(t port.TLS) port.TLS {
 	client, server := t.Client, t.Server
-	return raftnode.TLS{
+	return port.TLS{
 		Client: func() (*tls.Config, error) {
 			cfg, err := client()
 			if p.bare.Load() {

@@ -1,4 +1,4 @@
-package raftnode
+package port
 
 import (
 	"context"
@@ -9,6 +9,16 @@ import (
 	"net"
 	"os"
 )
+
+// TLS gives the settings for each handshake anew, so that renewed certificates are picked up. The
+// node adds that the other side's certificate must name its NodeID. The zero value is no TLS.
+type TLS struct {
+	Server func() (*tls.Config, error)
+	Client func() (*tls.Config, error)
+}
+
+// Enabled reports whether there is TLS at all.
+func (t TLS) Enabled() bool { return t.Server != nil && t.Client != nil }
 
 // FileTLS is mutual TLS from PEM files that are read anew at each handshake. caFile holds the
 // authorities that may vouch for a member, and no others are believed.
@@ -42,7 +52,7 @@ func FileTLS(certFile, keyFile, caFile string) TLS {
 
 // secureIn is the server's half of TLS; without TLS it is conn itself.
 func (t TLS) secureIn(ctx context.Context, conn net.Conn) (net.Conn, error) {
-	if !t.enabled() {
+	if !t.Enabled() {
 		return conn, nil
 	}
 	cfg, err := t.Server()
@@ -57,7 +67,7 @@ func (t TLS) secureIn(ctx context.Context, conn net.Conn) (net.Conn, error) {
 
 // secureOut is the client's half: the other side must show a certificate that names nodeID.
 func (t TLS) secureOut(ctx context.Context, conn net.Conn, nodeID string) (net.Conn, error) {
-	if !t.enabled() {
+	if !t.Enabled() {
 		return conn, nil
 	}
 	cfg, err := t.Client()
@@ -72,7 +82,7 @@ func (t TLS) secureOut(ctx context.Context, conn net.Conn, nodeID string) (net.C
 
 // checkName holds a caller to the certificate it came with: a member may only speak for itself.
 func (t TLS) checkName(conn net.Conn, nodeID string) error {
-	if !t.enabled() {
+	if !t.Enabled() {
 		return nil
 	}
 	sec, ok := conn.(*tls.Conn)
