@@ -347,6 +347,7 @@ type fakeState struct {
 	raised  map[string]bool
 	room    int // ids the map may hold
 	term    int
+	rewinds int
 	commits []Commit
 	maxPark int
 	slow    time.Duration
@@ -362,17 +363,27 @@ func newState() *fakeState {
 	}
 }
 
+// rewind puts the cursor back.
+func (s *fakeState) rewind(to alert.Millis) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rewinds++
+	s.pos.Cursor = min(s.pos.Cursor, to)
+	maps.DeleteFunc(s.sent, func(_ alert.ID, v alert.Version) bool { return v.LastModified >= to })
+}
+
 // fakeLedger is the state under one term's token.
 type fakeLedger struct {
-	s    *fakeState
-	term int
+	s       *fakeState
+	term    int
+	rewinds int
 }
 
 func (s *fakeState) ledger() *fakeLedger {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.term++
-	return &fakeLedger{s, s.term}
+	return &fakeLedger{s, s.term, s.rewinds}
 }
 
 func (l *fakeLedger) Position() Position {
@@ -432,6 +443,8 @@ func (l *fakeLedger) Commit(ctx context.Context, c Commit) error {
 	switch {
 	case s.term != l.term:
 		return ErrTermOver
+	case s.rewinds != l.rewinds:
+		return ErrRewound
 	case s.faults > 0:
 		s.faults--
 		return errors.New("disk is slow")

@@ -492,7 +492,7 @@ func TestMereRepeatCountsAreHeldBackIfNotWanted(t *testing.T) {
 	}
 }
 
-func TestARewindIsFollowed(t *testing.T) {
+func TestARewindEndsThePipelineAndTheNextOneFollowsIt(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, func(c *Config) { c.Reconcile = 0 })
 		r.begin()
@@ -503,14 +503,19 @@ func TestARewindIsFollowed(t *testing.T) {
 		r.pass(time.Minute)
 		before := len(r.lam.taken())
 		to := alert.MillisOf(time.Now().Add(-1000 * time.Second))
-		r.state.get(func(s *fakeState) {
-			s.pos.Cursor = to
-			for id, v := range s.sent {
-				if v.LastModified >= to {
-					delete(s.sent, id)
-				}
-			}
-		})
+		r.lam.set(func(l *fakeLAM) { l.slow = 3 * time.Second })
+		r.scom.set(200, 0, 0)
+		r.pass(3 * time.Second) // its post is under way: the commit behind it comes after the rewind
+		r.state.rewind(to)
+		r.pass(10 * time.Second)
+		if err := r.stop(); !errors.Is(err, ErrRewound) {
+			t.Fatalf("Run: %v, want ErrRewound", err)
+		}
+		if r.state.pos.Cursor != to {
+			t.Errorf("the batch under way has moved the cursor from %v to %v", to, r.state.pos.Cursor)
+		}
+		r.lam.set(func(l *fakeLAM) { l.slow = 0 })
+		r.begin()
 		r.pass(time.Minute)
 		r.end()
 		if again := len(r.lam.taken()) - before; again < 90 || again > 110 {

@@ -48,8 +48,7 @@ func (b *batch) seal() {
 // end says that an answer was completely read, and how far the pipeline is once all before is delivered.
 type end struct {
 	position Position
-	seen     alert.Millis // the committed cursor when the question was asked; a smaller one since means a rewind
-	upToDate bool         // the answer reached up to now
+	upToDate bool // the answer reached up to now
 	began    time.Time
 	forget   alert.Millis // what the delivered map may forget although the cursor is held; zero: nothing
 }

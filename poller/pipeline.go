@@ -87,7 +87,7 @@ type Alarm struct {
 	Text, Cleared string // what is told when it begins and when it ends
 }
 
-// Pipeline carries one stream to one destination, for one term.
+// Pipeline carries one stream to one destination, for one term, or until its cursor is rewound: nothing about position outlives either.
 type Pipeline struct {
 	cfg     Config
 	source  Source
@@ -132,8 +132,9 @@ func New(cfg Config, deps Deps) *Pipeline {
 	return p
 }
 
-// Run works until ctx ends or Drain has taken effect (nil), or until the ledger says that the term
-// is over (ErrTermOver, ErrUnknownOutcome). It gives up for no other reason. It is called once.
+// Run works until ctx ends or Drain has taken effect (nil), or until the ledger says that the term is over (ErrTermOver,
+// ErrUnknownOutcome) or the cursor was rewound (ErrRewound): the next Pipeline begins where that stands now. An idle one may not notice a
+// rewind for as long as there is nothing to commit: whoever rewinds has it drained. It gives up for no other reason. It is called once.
 func (p *Pipeline) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -43,9 +43,9 @@ type Encoder interface {
 	AppendOwn(dst []byte, o alert.Own) ([]byte, error)
 }
 
-// Ledger is this pipeline's part of the replicated state, bound to the term: once the term is
-// over, Commit fails with ErrTermOver and has changed nothing. Reads are local, cheap, and see
-// every Commit that has returned.
+// Ledger is this pipeline's part of the replicated state, bound to the term and to the position that was read when it was made:
+// once the term is over Commit fails with ErrTermOver, once the cursor was rewound with ErrRewound, and has changed nothing. Reads are
+// local, cheap, and see every Commit that has returned.
 type Ledger interface {
 	Position() Position
 	// Sent is the newest version of id that this pipeline has delivered and still remembers.
@@ -65,6 +65,8 @@ type Ledger interface {
 var (
 	// ErrTermOver: this node does not lead any more; nothing was changed.
 	ErrTermOver = errors.New("term is over")
+	// ErrRewound: an operator has put the cursor back; nothing was changed. Whatever was read belongs to the position before.
+	ErrRewound = errors.New("the cursor was rewound")
 	// ErrUnknownOutcome: the commit may or may not have happened; the term is over, too.
 	ErrUnknownOutcome = errors.New("outcome of the commit is unknown")
 	// ErrParkedFull: nothing was changed, since the destination's parked entries are at their limit.
@@ -77,7 +79,7 @@ var (
 type Position struct {
 	// Started is false for a pipeline that has never finished its first read.
 	Started bool
-	// Cursor is SCOM's time up to which all was delivered; it never regresses but by a rewind.
+	// Cursor is SCOM's time up to which all was delivered; it never regresses but by a rewind, which ends the pipeline.
 	Cursor alert.Millis
 	// Floor excludes what was last modified before it (FirstStart "now"); zero excludes nothing.
 	Floor alert.Millis

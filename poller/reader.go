@@ -29,14 +29,13 @@ type reader struct {
 	count  tally
 	w      *window
 
-	b         *batch // being filled; nil: none in hand
-	seq       uint64
-	committed alert.Millis // cursor in the ledger, to notice a rewind
-	repeats   *repeats     // nil: repeat counts are sent
-	recon     reconcile
-	crowd     crowd
-	tardy     tardy
-	fault     string // the last fault's words, to log changes only
+	b       *batch // being filled; nil: none in hand
+	seq     uint64
+	repeats *repeats // nil: repeat counts are sent
+	recon   reconcile
+	crowd   crowd
+	tardy   tardy
+	fault   string // the last fault's words, to log changes only
 
 	// Of the read under way:
 	noting  func(alert.Row) // sees every row; nil: nobody does
@@ -50,8 +49,7 @@ type reader struct {
 
 func newReader(p *Pipeline, c *clock, f *flight, l *lane, g *gate) *reader {
 	r := &reader{p: p, log: p.log.Named("read"), clock: c, flight: f, lane: l, gate: g, count: p.metrics.tally(p.cfg.Stream)}
-	pos := p.ledger.Position()
-	r.w, r.committed = newWindow(p.cfg, pos), pos.Cursor
+	r.w = newWindow(p.cfg, p.ledger.Position())
 	if !p.cfg.SendRepeatCounts {
 		r.repeats = newRepeats()
 	}
@@ -67,7 +65,6 @@ func (r *reader) run(ctx context.Context) {
 			return
 		case <-r.gate.passage():
 		}
-		r.followRewind()
 		var rest time.Duration
 		if r.reconcileDue() {
 			rest = r.reconcile(ctx)
@@ -78,16 +75,6 @@ func (r *reader) run(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// followRewind goes back where an operator has put the cursor.
-func (r *reader) followRewind() {
-	at := r.p.ledger.Position().Cursor
-	if at < r.committed {
-		r.log.Info("the cursor was rewound", "from", r.committed.String(), "to", at.String())
-		r.w.rewind(at)
-	}
-	r.committed = at
 }
 
 // poll asks one question, hands over what it brought, and says how long to rest.
@@ -107,7 +94,7 @@ func (r *reader) poll(ctx context.Context) time.Duration {
 	r.p.board.progress(r.behind())
 	e := &end{
 		position: Position{Started: r.w.started, Cursor: r.w.cursor, Floor: r.w.floor},
-		seen:     r.committed, upToDate: r.upToDate(), began: began,
+		upToDate: r.upToDate(), began: began,
 		forget: r.crowd.answered(plan.kind, r.held, r.newest, r.w.start()),
 	}
 	if !r.handOver(ctx, e) {

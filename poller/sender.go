@@ -44,9 +44,8 @@ type sender struct {
 	quiet []alert.Version // need not go out, not yet recorded
 	taken uint64          // alerts ever accepted
 	aside aside
-	// want is where the pipeline stands once nothing is held; at is the committed cursor as last seen.
+	// want is where the pipeline stands once nothing is held.
 	want Position
-	at   alert.Millis
 	// forget is what the map may forget, once, to make room.
 	forget alert.Millis
 
@@ -61,7 +60,6 @@ func newSender(p *Pipeline, c *clock, f *flight, l *lane, g *gate) *sender {
 	s := &sender{p: p, log: p.log.Named("send"), clock: c, flight: f, lane: l, gate: g, count: p.metrics.tally(p.cfg.Stream)}
 	s.aside.byID = make(map[alert.ID]*refused)
 	s.want = p.ledger.Position()
-	s.at = s.want.Cursor
 	p.board.mu.Lock()
 	p.board.flight, p.board.clock = f, c
 	p.board.mu.Unlock()
@@ -196,11 +194,8 @@ func (s *sender) post(ctx context.Context, events []alert.Event) (rest []alert.E
 	return rest, d.Refusals, d.Err
 }
 
-// aim sets what the commits lead to. An answer whose question is older than a rewind counts for nothing.
+// aim sets what the commits lead to.
 func (s *sender) aim(e end) {
-	if s.p.ledger.Position().Cursor < e.seen {
-		return
-	}
 	s.want.Started = s.want.Started || e.position.Started
 	s.want.Floor = e.position.Floor
 	s.want.Cursor = max(s.want.Cursor, e.position.Cursor)
@@ -213,9 +208,6 @@ func (s *sender) aim(e end) {
 // record commits what was accepted since, and the cursor as far as nothing undelivered stands before it.
 func (s *sender) record(ctx context.Context) error {
 	pos := s.p.ledger.Position()
-	if pos.Cursor < s.at { // rewound
-		s.want, s.at = pos, pos.Cursor
-	}
 	c := Commit{Sent: s.sent, Handled: s.quiet}
 	cursor := s.want.Cursor
 	if held := s.aside.oldest(); held != 0 {
@@ -237,14 +229,18 @@ func (s *sender) record(ctx context.Context) error {
 	if err := s.commit(ctx, c); err != nil {
 		return err
 	}
-	s.at = max(s.at, c.Cursor)
 	s.flight.landed(s.sent)
 	s.flight.landed(s.quiet)
 	s.sent, s.quiet = s.sent[:0], s.quiet[:0]
 	return nil
 }
 
-// commit repeats c until it is in the ledger or the term is over. ErrParkedFull is the caller's.
+// over reports whether the ledger takes nothing more from this pipeline.
+func over(err error) bool {
+	return errors.Is(err, ErrTermOver) || errors.Is(err, ErrRewound) || errors.Is(err, ErrUnknownOutcome)
+}
+
+// commit repeats c until it is in the ledger or the pipeline is over. ErrParkedFull is the caller's.
 func (s *sender) commit(ctx context.Context, c Commit) error {
 	for {
 		err := s.commitOnce(ctx, c)
@@ -252,7 +248,7 @@ func (s *sender) commit(ctx context.Context, c Commit) error {
 		case err == nil:
 			s.commits()
 			return nil
-		case errors.Is(err, ErrTermOver), errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrParkedFull):
+		case errors.Is(err, ErrParkedFull), over(err):
 			return err
 		case ctx.Err() != nil:
 			return errEnded
@@ -372,7 +368,7 @@ func (s *sender) park(ctx context.Context, ps []Parked) error {
 			s.flight.unpark(ps)
 			s.flight.landed(c.Handled)
 			return nil
-		case errors.Is(err, ErrTermOver), errors.Is(err, ErrUnknownOutcome):
+		case over(err):
 			return err
 		case ctx.Err() != nil:
 			return errEnded

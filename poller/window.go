@@ -76,12 +76,6 @@ func newWindow(cfg Config, pos Position) *window {
 	return &window{cfg: cfg, started: pos.Started, floor: pos.Floor, cursor: pos.Cursor, slice: cfg.Slice}
 }
 
-// rewind begins again at an earlier cursor.
-func (w *window) rewind(cursor alert.Millis) {
-	w.cursor, w.through, w.seen, w.newest = cursor, 0, 0, 0
-	w.catching, w.lastFull, w.slice = false, time.Time{}, w.cfg.Slice
-}
-
 // start is where a read begins that must show everything since the cursor. If the server's clock stands
 // before the cursor (set back, or a replica that is behind), its new rows may do so, too.
 func (w *window) start() alert.Millis {

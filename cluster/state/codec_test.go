@@ -23,6 +23,7 @@ func everyOp() []Op {
 			Parked:  []Parked{parkedEntry(1, 5), {At: t0}},
 			Raised:  []string{"full"}, Cleared: []string{"scom-outage", "lam-outage"}},
 		Commit{Pipeline: "p"},
+		Commit{Pipeline: "p", Rewinds: 300, Cursor: ms0, Sent: []alert.Version{{ID: testID(1), LastModified: ms0 - 3}}},
 		Commit{Pipeline: "p", Sent: []alert.Version{{LastModified: minMillis}, {LastModified: maxMillis, State: 7}, {LastModified: minMillis}}},
 		SetConfig{Expect: 7, Text: []byte(`{"a":1}`), Author: "ann", At: t0},
 		SetConfig{At: t0},
@@ -272,7 +273,7 @@ func TestAVersionTakesNineteenBytes(t *testing.T) {
 }
 
 func TestSplitCommitMovesThePositionLast(t *testing.T) {
-	whole := Commit{Pipeline: "p", Start: true, Cursor: ms0 + 50_000, Floor: ms0, Forget: ms0 + 20_000, Raised: []string{"a"}, Cleared: []string{"b"}}
+	whole := Commit{Pipeline: "p", Rewinds: 1, Start: true, Cursor: ms0 + 50_000, Floor: ms0, Forget: ms0 + 20_000, Raised: []string{"a"}, Cleared: []string{"b"}}
 	for i := range 10_000 {
 		whole.Sent = append(whole.Sent, alert.Version{ID: testID(i), LastModified: ms0 + alert.Millis(i*7919%50_000), State: uint8(255 * (i % 2))})
 	}
@@ -290,13 +291,17 @@ func TestSplitCommitMovesThePositionLast(t *testing.T) {
 		t.Errorf("%d pieces for 190 KB and 100 KB, want 5 or 6", len(pieces))
 	}
 	s, direct := started(t), started(t)
+	for _, s := range []*State{s, direct} {
+		mustApply(t, s, 1, Commit{Pipeline: "p"})
+		mustApply(t, s, 1, Rewind{Pipeline: "p", To: ms0, At: t0})
+	}
 	for i, p := range pieces {
 		mustApply(t, s, 1, p)
 		if i == len(pieces)-1 {
 			break
 		}
 		p.Sent, p.Handled, p.Parked = nil, nil, nil
-		if !reflect.DeepEqual(p, Commit{Pipeline: "p"}) {
+		if !reflect.DeepEqual(p, Commit{Pipeline: "p", Rewinds: 1}) {
 			t.Errorf("piece %d of %d carries %+v, want only versions and parked entries", i, len(pieces), p)
 		}
 		if info := pipe(t, s, "p"); info.Started || info.Cursor != 0 {

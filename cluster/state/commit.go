@@ -37,6 +37,9 @@ func newPipeline() *pipeline { return &pipeline{parked: map[alert.ID]*Parked{}} 
 
 // check says why c cannot be applied, or nil.
 func (p *pipeline) check(c *Commit) error {
+	if c.Rewinds != p.rewinds {
+		return ErrRewound
+	}
 	if !p.delivered.fits(c.Forget, c.Sent, c.Handled) {
 		return ErrFull
 	}

@@ -45,7 +45,13 @@ func (r *reader) op(k kind) Op {
 	case kindTermStart:
 		return TermStart{Node: r.string(), ClusterID: r.string(), Cause: r.string(), Reason: r.string(), At: r.time()}
 	case kindCommit:
-		return r.commit()
+		return r.commit(0)
+	case kindCommitRewound:
+		rewinds := r.uvarint()
+		if rewinds == 0 {
+			r.fail(errNumber)
+		}
+		return r.commit(rewinds)
 	case kindSetConfig:
 		return SetConfig{Expect: r.uvarint(), Text: r.bytes(), Author: r.string(), At: r.time()}
 	case kindSetManagementGroup:
@@ -95,8 +101,8 @@ func (r *reader) known() []ConfigSum {
 	return list
 }
 
-func (r *reader) commit() Commit {
-	c := Commit{Pipeline: r.string(), Start: r.bool(), Cursor: r.millis(), Floor: r.millis(), Forget: r.millis()}
+func (r *reader) commit(rewinds uint64) Commit {
+	c := Commit{Rewinds: rewinds, Pipeline: r.string(), Start: r.bool(), Cursor: r.millis(), Floor: r.millis(), Forget: r.millis()}
 	c.Raised, c.Cleared = r.strings(), r.strings()
 	c.Parked = r.parkedList()
 	c.Sent, c.Handled = r.versions(), r.versions()

@@ -4,7 +4,9 @@
 // It is pure. It has no clock, no randomness and no I/O: time and ids arrive in the
 // command, encodings never depend on map order. A command carries the token of the
 // term it was made in and is refused in any other, which is what keeps a leader of
-// yesterday from moving a cursor today.
+// yesterday from moving a cursor today. In the same way a commit carries how often its pipeline
+// had been rewound, and is refused once it has been rewound again: it was made by somebody who has
+// read up to the old position.
 //
 // Use: a backend encodes a Command (Encode; a Commit that may be long goes through SplitCommit
 // first), has it ordered by its log, and hands the bytes to Apply on every node. A refusal is part

@@ -30,17 +30,17 @@ const (
 	kindRetry              kind = 14
 	kindDiscard            kind = 15
 	kindAdoptOutbox        kind = 16
+	kindCommitRewound      kind = 17 // a Commit to a pipeline that was rewound before
 )
 
 // MaxKind is the highest number of an op that this program knows. A leader proposes an op (KindOf) only if
 // every member knows it, since a member that does not must stop.
-const MaxKind = byte(kindAdoptOutbox)
+const MaxKind = byte(kindCommitRewound)
 
 // KindOf is the number of the op as it stands in commands.
 func KindOf(op Op) byte { return byte(op.kind()) }
 
 func (TermStart) kind() kind          { return kindTermStart }
-func (Commit) kind() kind             { return kindCommit }
 func (SetConfig) kind() kind          { return kindSetConfig }
 func (SetManagementGroup) kind() kind { return kindSetManagementGroup }
 func (Rewind) kind() kind             { return kindRewind }
@@ -55,6 +55,14 @@ func (Settle) kind() kind             { return kindSettle }
 func (Retry) kind() kind              { return kindRetry }
 func (Discard) kind() kind            { return kindDiscard }
 func (AdoptOutbox) kind() kind        { return kindAdoptOutbox }
+
+// kind makes a difference so that logs from before there were rewinds are understood.
+func (c Commit) kind() kind {
+	if c.Rewinds > 0 {
+		return kindCommitRewound
+	}
+	return kindCommit
+}
 
 // Encode is c as bytes for the log. The error names the field that is out of bounds, or says that
 // the command is longer than MaxCommand. What Encode accepts, Decode accepts.
@@ -160,6 +168,9 @@ func appendYielded(dst []byte, node string, e Epoch) []byte {
 }
 
 func appendCommit(dst []byte, c *Commit) []byte {
+	if c.Rewinds > 0 {
+		dst = binary.AppendUvarint(dst, c.Rewinds)
+	}
 	dst = appendString(dst, c.Pipeline)
 	dst = appendBool(dst, c.Start)
 	dst = appendMillis(dst, c.Cursor)

@@ -40,6 +40,7 @@ type modelPipe struct {
 	parked        map[alert.ID]string
 	raised        map[string]bool
 	totals        Totals
+	rewinds       uint64
 	removed       time.Time
 }
 
@@ -56,6 +57,13 @@ func (m *model) apply(c Command) error {
 	}
 	switch op := c.Op.(type) {
 	case Commit:
+		rewinds := uint64(0)
+		if p := m.pipes[op.Pipeline]; p != nil {
+			rewinds = p.rewinds
+		}
+		if op.Rewinds != rewinds {
+			return ErrRewound
+		}
 		m.pipe(op.Pipeline).commit(op)
 	case SetConfig:
 		if op.Expect != uint64(len(m.text)) {
@@ -72,6 +80,7 @@ func (m *model) apply(c Command) error {
 		if p == nil {
 			return ErrUnknown
 		}
+		p.rewinds++
 		p.cursor, p.floor = min(p.cursor, op.To), min(p.floor, op.To)
 		for id, v := range p.sent {
 			if v.LastModified >= op.To {
@@ -252,6 +261,8 @@ type history struct {
 	now  alert.Millis
 	day  int
 	used []ConfigSum // the versions that are kept, oldest first
+	// rewinds is how often each pipeline was rewound.
+	rewinds map[string]uint64
 }
 
 var historyPipes = []string{"a", "b", "c"}
@@ -334,6 +345,10 @@ func (h *history) adopt(at time.Time) Op {
 
 func (h *history) commit(at time.Time) Commit {
 	c := Commit{Pipeline: h.pipe(), Start: h.IntN(10) == 0, Floor: h.now - 100_000}
+	c.Rewinds = h.rewinds[c.Pipeline]
+	if h.IntN(10) == 0 { // made before or after that
+		c.Rewinds += uint64(h.IntN(3)) - min(1, c.Rewinds)
+	}
 	if h.IntN(4) > 0 {
 		c.Cursor = h.now - alert.Millis(h.IntN(20_000))
 	}
@@ -390,19 +405,26 @@ func checkHistory(t *testing.T, seed uint64, commands int) {
 		for _, v := range slices.Backward(s.ConfigHistory()) {
 			h.used = append(h.used, ConfigSum{Version: v.Version, Sum: v.Sum()})
 		}
+		h.rewinds = map[string]uint64{}
+		for _, p := range s.Pipelines() {
+			h.rewinds[p.Name] = p.Rewinds
+		}
 		c := h.command()
 		b, err := Encode(c)
 		if err != nil {
 			t.Fatalf("command %d, %+v: %v", i, c, err)
 		}
 		before, cursors := snapshotBytes(t, s), s.Pipelines()
-		version := s.OutboxVersion()
+		version, rewindVersion := s.OutboxVersion(), s.RewindVersion()
 		res, parts, err := s.Apply(0, uint64(i), b)
 		if err != nil {
 			t.Fatalf("command %d, %+v: %v", i, c, err)
 		}
 		if touched := slices.ContainsFunc(parts, func(p Part) bool { return p.Kind >= PartOutbox }); touched != (s.OutboxVersion() > version) {
 			t.Fatalf("command %d, %+v: parts %v, and the outbox's version went from %d to %d", i, c, parts, version, s.OutboxVersion())
+		}
+		if _, rewound := c.Op.(Rewind); (rewound && res.Err == nil) != (s.RewindVersion() > rewindVersion) {
+			t.Fatalf("command %d, %+v: %+v, and the count of rewinds went from %d to %d", i, c, res, rewindVersion, s.RewindVersion())
 		}
 		m.box.id = ""
 		if want := m.apply(c); !errors.Is(res.Err, want) {
@@ -468,7 +490,7 @@ func compareModel(t *testing.T, s *State, m *model) {
 		totals.Accepted += want.totals.Accepted
 		totals.Parked += want.totals.Parked
 		got, ok := s.Pipeline(name)
-		if !ok || got.Started != want.started || got.Cursor != want.cursor || got.Floor != want.floor ||
+		if !ok || got.Started != want.started || got.Cursor != want.cursor || got.Floor != want.floor || got.Rewinds != want.rewinds ||
 			got.Remembered != len(want.sent) || got.ParkedNow != len(want.parked) || len(got.Raised) != len(want.raised) ||
 			got.Accepted != want.totals.Accepted || got.ParkedEver != want.totals.Parked || !got.RemovedAt.Equal(want.removed) {
 			t.Errorf("pipeline %s: got %+v, the model has %+v", name, got, want)

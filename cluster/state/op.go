@@ -52,6 +52,9 @@ type Commit struct {
 	Handled         []alert.Version // remembered as Sent is, but not counted: parked, or held back
 	Parked          []Parked
 	Raised, Cleared []string
+	// Rewinds is how often the pipeline had been rewound (PipelineInfo.Rewinds) when that position was read which the commit leads on
+	// from. ErrRewound if it has been rewound since: such a commit would pass over what is to be delivered again.
+	Rewinds uint64
 }
 
 // Parked is one thing that was refused for good.
@@ -82,7 +85,7 @@ type SetManagementGroup struct {
 	Force bool
 }
 
-// Rewind lowers a pipeline's cursor and forgets what was delivered from there on.
+// Rewind lowers a pipeline's cursor and forgets what was delivered from there on. No Commit made before it is applied after it.
 type Rewind struct {
 	Pipeline string
 	To       alert.Millis

@@ -8,6 +8,9 @@ import (
 
 // rewind lowers the cursor and forgets, so that everything from there on is read and sent again.
 // A floor above the new cursor is lowered with it: whoever rewinds to a time wants what was then.
+//
+// Commits under way were made by somebody who has read up to the old cursor. They are told apart by the count of rewinds and not by the
+// cursor, which has risen above the old one again by the time a slow one arrives.
 func (s *State) rewind(op Rewind) (Result, Parts) {
 	p, known := s.pipes[op.Pipeline]
 	if !known {
@@ -16,6 +19,8 @@ func (s *State) rewind(op Rewind) (Result, Parts) {
 	p.cursor = min(p.cursor, op.To)
 	p.floor = min(p.floor, op.To)
 	p.delivered.rewind(op.To)
+	p.rewinds++
+	s.rewindVersion.Add(1)
 	return Result{}, partsOf(Part{Kind: PartPipe, Pipeline: op.Pipeline}, Part{Kind: PartBase, Pipeline: op.Pipeline})
 }
 

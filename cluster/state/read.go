@@ -39,6 +39,7 @@ type PipelineInfo struct {
 	Started    bool // the first read is complete
 	Cursor     alert.Millis
 	Floor      alert.Millis
+	Rewinds    uint64 // how often it was rewound; see Commit
 	Accepted   uint64 // versions that a LAM ever accepted
 	ParkedEver uint64
 	ParkedNow  int
@@ -129,9 +130,13 @@ func (s *State) Pipeline(name string) (info PipelineInfo, ok bool) {
 	return p.info(name), true
 }
 
+// RewindVersion grows with each rewind that this process applies, and whenever a snapshot replaces the state: who runs pipelines
+// begins them anew then.
+func (s *State) RewindVersion() uint64 { return s.rewindVersion.Load() }
+
 func (p *pipeline) info(name string) PipelineInfo {
 	return PipelineInfo{
-		Name: name, Started: p.started, Cursor: p.cursor, Floor: p.floor,
+		Name: name, Started: p.started, Cursor: p.cursor, Floor: p.floor, Rewinds: p.rewinds,
 		Accepted: p.accepted, ParkedEver: p.parkedEver, ParkedNow: len(p.parked),
 		Remembered: p.delivered.n, Raised: slices.Clone(p.raised), RemovedAt: p.removedAt,
 	}

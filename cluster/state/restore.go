@@ -27,6 +27,7 @@ func (s *State) Restore(r io.Reader) error {
 	s.mu.Lock()
 	s.data = d
 	s.outboxVersion.Add(1)
+	s.rewindVersion.Add(1)
 	s.mu.Unlock()
 	return nil
 }
@@ -153,6 +154,9 @@ func (in *recordReader) pipeline() (string, *pipeline, error) {
 	p := newPipeline()
 	name := r.string()
 	p.started, p.cursor, p.floor = r.bool(), r.millis(), r.millis()
+	if in.version > 1 {
+		p.rewinds = r.uvarint()
+	}
 	p.accepted, p.parkedEver = r.uvarint(), r.uvarint()
 	p.raised, p.removedAt = r.strings(), r.time()
 	versions, parked := r.uvarint(), r.uvarint()
@@ -227,9 +231,10 @@ func (in *recordReader) parked(p *pipeline, n int) error {
 
 // recordReader reads one record at a time and sums them up.
 type recordReader struct {
-	r   *bufio.Reader
-	sum uint32
-	buf []byte
+	r       *bufio.Reader
+	version byte // of the format
+	sum     uint32
+	buf     []byte
 }
 
 func (in *recordReader) header() error {
@@ -240,8 +245,9 @@ func (in *recordReader) header() error {
 	if string(head[:len(snapshotMagic)]) != snapshotMagic {
 		return errMagic
 	}
-	if v := head[len(snapshotMagic)]; v != snapshotVersion {
-		return fmt.Errorf("version %d: %w", v, ErrUnknownCommand)
+	in.version = head[len(snapshotMagic)]
+	if in.version < 1 || in.version > snapshotVersion {
+		return fmt.Errorf("version %d: %w", in.version, ErrUnknownCommand)
 	}
 	return nil
 }

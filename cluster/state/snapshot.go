@@ -15,7 +15,7 @@ import (
 // state and Restore holds one record at a time. The last record is the checksum of all before it.
 const (
 	snapshotMagic   = "scomconnector state\n"
-	snapshotVersion = 1
+	snapshotVersion = 2         // in version 1 a pipeline did not count its rewinds
 	chunk           = 1024      // versions in a record
 	maxRecord       = 128 << 10 // a command's longest field and its neighbours fit twice
 )
@@ -73,7 +73,7 @@ func (s *State) Snapshot() *Snapshot {
 func (p *pipeline) snapshot(name string) pipeSnapshot {
 	s := pipeSnapshot{name: name, n: p.delivered.n, shards: p.delivered.share()}
 	s.pipeline = pipeline{
-		started: p.started, cursor: p.cursor, floor: p.floor, accepted: p.accepted, parkedEver: p.parkedEver,
+		started: p.started, cursor: p.cursor, floor: p.floor, rewinds: p.rewinds, accepted: p.accepted, parkedEver: p.parkedEver,
 		raised: slices.Clone(p.raised), removedAt: p.removedAt,
 	}
 	s.parked = slices.SortedFunc(maps.Values(p.parked), func(a, b *Parked) int { return compareIDs(a.Key, b.Key) })
@@ -156,6 +156,7 @@ func (p *pipeSnapshot) write(o *recordWriter) {
 	b = appendBool(b, p.started)
 	b = appendMillis(b, p.cursor)
 	b = appendMillis(b, p.floor)
+	b = binary.AppendUvarint(b, p.rewinds)
 	b = binary.AppendUvarint(b, p.accepted)
 	b = binary.AppendUvarint(b, p.parkedEver)
 	b = appendStrings(b, p.raised)

@@ -29,7 +29,7 @@ func SplitCommit(token Token, c Commit) ([]Commit, error) {
 	}
 	// The head of each piece is at most that of the last, with three lengths of up to three bytes.
 	room := MaxCommand - len(head) - 3*binary.MaxVarintLen16
-	s := splitter{pipeline: c.Pipeline, room: room, left: room}
+	s := splitter{pipeline: c.Pipeline, rewinds: c.Rewinds, room: room, left: room}
 	for i := range c.Parked {
 		if err := s.parked(&c.Parked[i]); err != nil {
 			return nil, fmt.Errorf("split commit: %w", err)
@@ -49,6 +49,7 @@ func SplitCommit(token Token, c Commit) ([]Commit, error) {
 // splitter fills one piece after the other.
 type splitter struct {
 	pipeline string
+	rewinds  uint64
 	room     int // bytes for the lists of one piece
 	left     int // of piece
 	piece    Commit
@@ -83,7 +84,7 @@ func (s *splitter) version(list *[]alert.Version, v alert.Version) {
 }
 
 func (s *splitter) next() {
-	s.piece.Pipeline = s.pipeline
+	s.piece.Pipeline, s.piece.Rewinds = s.pipeline, s.rewinds
 	s.done = append(s.done, s.piece)
 	s.piece, s.left, s.prev = Commit{}, s.room, 0
 }

@@ -16,6 +16,7 @@ type State struct {
 	mu sync.RWMutex // guards data
 	data
 	outboxVersion atomic.Uint64 // of this process, so that it also grows when a snapshot replaces data
+	rewindVersion atomic.Uint64 // of this process, too
 }
 
 // data is everything that Restore replaces at once.
@@ -38,6 +39,7 @@ type pipeline struct {
 	started     bool
 	cursor      alert.Millis
 	floor       alert.Millis
+	rewinds     uint64 // how often it was rewound
 	accepted    uint64
 	parkedEver  uint64
 	raised      []string  // kinds, sorted

@@ -181,6 +181,31 @@ func TestTheCursorNeverRegressesButByARewind(t *testing.T) {
 	mustRefuse(t, s, 1, Rewind{Pipeline: "nobody", To: 1, At: t0}, ErrUnknown)
 }
 
+// Else the slow commit of a batch that was read up to the old cursor would pass over all that is to be delivered again.
+func TestACommitMadeBeforeARewindChangesNothing(t *testing.T) {
+	s := started(t)
+	mustApply(t, s, 1, Commit{Pipeline: "p", Start: true, Cursor: ms0})
+	late := Commit{Pipeline: "p", Cursor: ms0 + 50, Sent: []alert.Version{{ID: testID(1), LastModified: ms0 + 40}}, Parked: []Parked{parkedEntry(1, 5)}, Raised: []string{"k"}}
+	mustApply(t, s, 1, Rewind{Pipeline: "p", To: ms0 - 1000, At: t0})
+	mustRefuse(t, s, 1, late, ErrRewound)
+	if got := pipe(t, s, "p").Rewinds; got != 1 {
+		t.Errorf("rewound %d times, want once", got)
+	}
+	late.Rewinds = 1
+	mustApply(t, s, 1, late) // the cursor has passed the old one again
+	mustApply(t, s, 1, Rewind{Pipeline: "p", To: ms0 - 1000, At: t0})
+	mustRefuse(t, s, 1, late, ErrRewound)
+	late.Rewinds = 3
+	mustRefuse(t, s, 1, late, ErrRewound)
+	mustRefuse(t, s, 1, Commit{Pipeline: "new", Rewinds: 1}, ErrRewound)
+	mustApply(t, s, 1, Commit{Pipeline: "new"})
+	restored := New()
+	if err := restored.Restore(bytes.NewReader(snapshotBytes(t, s))); err != nil {
+		t.Fatal(err)
+	}
+	mustRefuse(t, restored, 1, late, ErrRewound)
+}
+
 func TestARewindForgetsWhatWasDeliveredFromThereOn(t *testing.T) {
 	s := started(t)
 	old, edge, young := alert.Version{ID: testID(1), LastModified: ms0}, alert.Version{ID: testID(2), LastModified: ms0 + 10}, alert.Version{ID: testID(3), LastModified: ms0 + 20, State: 255}

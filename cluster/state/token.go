@@ -35,6 +35,8 @@ var (
 	ErrTermOver = errors.New("term is over")
 	// ErrStale: the version the command expected is not the current one.
 	ErrStale = errors.New("the version has changed meanwhile")
+	// ErrRewound: the pipeline was rewound since the Commit's position was read.
+	ErrRewound = errors.New("the pipeline was rewound meanwhile")
 	// ErrParkedFull: the parked entries, of the destination or of close requests, are at their limit.
 	ErrParkedFull = errors.New("parked entries are at their limit")
 	// ErrOutboxFull: as many close requests wait as may.

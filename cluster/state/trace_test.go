@@ -64,6 +64,30 @@ func TestSnapshotsKeepTheirBytes(t *testing.T) {
 	golden(t, "snapshot.txt", hex.Dump(snapshotBytes(t, furnished(t, 4))))
 }
 
+// snapshot-1.txt was written before pipelines counted their rewinds.
+func TestAnOlderSnapshotIsRestored(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("testdata", "snapshot-1.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old []byte
+	for line := range strings.Lines(string(text)) {
+		digits, _, _ := strings.Cut(line[len("00000000"):], "|")
+		b, err := hex.DecodeString(strings.Join(strings.Fields(digits), ""))
+		if err != nil {
+			t.Fatal(err)
+		}
+		old = append(old, b...)
+	}
+	s := New()
+	if err := s.Restore(bytes.NewReader(old)); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(snapshotBytes(t, s), snapshotBytes(t, furnished(t, 4))) {
+		t.Error("it is another state than the one that was written")
+	}
+}
+
 // TestTrace is a small life of a cluster: what each command did, what it changed, and what can be
 // read afterwards.
 func TestTrace(t *testing.T) {
@@ -95,7 +119,8 @@ func TestTrace(t *testing.T) {
 		{"another management group", 5, SetManagementGroup{Name: "FABRIKAM"}},
 		{"a person deals with the row", 5, Unpark{Pipeline: "alerts/default", Keys: []alert.ID{testID(7)}}},
 		{"a rewind", 5, Rewind{Pipeline: "alerts/default", To: ms0 - 10_000, Author: "ann", At: t0}},
-		{"the outage is over", 5, Commit{Pipeline: "alerts/default", Cursor: ms0 + 150_000, Cleared: []string{"scom-outage"}}},
+		{"a commit from before it", 5, Commit{Pipeline: "alerts/default", Cursor: ms0 + 140_000}},
+		{"the outage is over", 5, Commit{Pipeline: "alerts/default", Rewinds: 1, Cursor: ms0 + 150_000, Cleared: []string{"scom-outage"}}},
 		{"the primary is to be patched", 5, SetMaintenance{Node: "primary", On: true, Start: 3, Unless: []string{"secondary"}, Author: "ann", At: t0}},
 		{"the secondary, too, at the same time", 5, SetMaintenance{Node: "secondary", On: true, Start: 8, Unless: []string{"primary"}, Author: "bob", At: t0}},
 		{"an end that belongs to an older start", 5, SetMaintenance{Node: "primary", Start: 2, At: t0}},

@@ -14,11 +14,17 @@ import (
 	"scomconnector/poller/alert"
 )
 
-// ledger is one pipeline's part of the replicated state under one term's token.
+// ledger is one pipeline's part of the replicated state under one term's token, for as long as the pipeline is not rewound.
 type ledger struct {
 	term     cluster.Term
 	state    *state.State
 	pipeline string
+	rewinds  uint64 // when the ledger was made
+}
+
+func newLedger(term cluster.Term, st *state.State, pipeline string) *ledger {
+	p, _ := st.Pipeline(pipeline)
+	return &ledger{term: term, state: st, pipeline: pipeline, rewinds: p.Rewinds}
 }
 
 func (l *ledger) Position() poller.Position {
@@ -46,7 +52,7 @@ func (l *ledger) Raised(kind string) bool {
 func (l *ledger) Commit(ctx context.Context, c poller.Commit) error {
 	op := state.Commit{
 		Pipeline: l.pipeline, Start: c.Start, Cursor: c.Cursor, Floor: c.Floor, Forget: c.Forget,
-		Sent: c.Sent, Handled: c.Handled, Raised: c.Raised, Cleared: c.Cleared,
+		Sent: c.Sent, Handled: c.Handled, Raised: c.Raised, Cleared: c.Cleared, Rewinds: l.rewinds,
 	}
 	for _, p := range c.Parked {
 		packed, err := deflate(p.Payload)
@@ -85,6 +91,8 @@ func (l *ledger) propose(ctx context.Context, op state.Commit) error {
 		return poller.ErrTermOver
 	case errors.Is(err, cluster.ErrUnknownOutcome):
 		return poller.ErrUnknownOutcome
+	case errors.Is(err, state.ErrRewound):
+		return poller.ErrRewound
 	case errors.Is(err, state.ErrParkedFull):
 		return poller.ErrParkedFull
 	}

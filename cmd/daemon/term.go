@@ -13,8 +13,18 @@ import (
 	"scomconnector/publisher"
 )
 
-// lead runs one term: pipelines for the settings in use, and others whenever these change. It
-// returns when the term ends.
+// footing is what pipelines stand on. When it changes they finish what is in flight, and others begin from the committed positions.
+type footing struct {
+	version uint64 // of the settings
+	rewinds uint64 // state.RewindVersion
+}
+
+func (n *node) footing() footing {
+	return footing{n.state().Config().Version, n.state().RewindVersion()}
+}
+
+// lead runs one term: pipelines for the settings in use, and others whenever these change or a cursor is rewound. It returns when
+// the term ends.
 func (n *node) lead(ctx context.Context, term cluster.Term) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -32,19 +42,19 @@ func (n *node) lead(ctx context.Context, term cluster.Term) error {
 		cancel()
 	})
 	for ctx.Err() == nil {
-		version := n.state().Config().Version
+		at := n.footing()
 		part, end := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if what := n.untilChanged(part, version); what != "" && version > 0 {
-				n.log.Info(what+": finishing the batch in flight first", "version", n.state().Config().Version, "was", version)
+			if what := n.untilChanged(part, at); what != "" && at.version > 0 {
+				n.log.Info(what+": finishing the batch in flight first", "version", n.state().Config().Version, "was", at.version)
 				if !n.drain(part, changeTime) && part.Err() == nil {
 					n.log.Warn("the batch in flight was not finished in time; it may be sent again")
 				}
 			}
 			end()
 		})
-		n.feedFor(part, term, version)
+		n.feedFor(part, term, at)
 		end()
 		wg.Wait()
 	}
@@ -59,19 +69,19 @@ const changeTime = 35 * time.Second
 // corrected a password's file must not see the old one sent again.
 const rereadSecrets = 5 * time.Second
 
-// untilChanged returns what has changed when the settings in use are not this version any more, or a secret is not what the
-// feed was made with; nothing when ctx ends.
-func (n *node) untilChanged(ctx context.Context, version uint64) (what string) {
+// untilChanged returns what has changed when the footing is not this one any more, or a secret is not what the feed was made with;
+// nothing when ctx ends.
+func (n *node) untilChanged(ctx context.Context, at footing) (what string) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
 	looked := time.Now()
-	for n.state().Config().Version == version {
+	for n.footing() == at {
 		if time.Since(looked) >= rereadSecrets {
 			looked = time.Now()
 			n.mu.Lock()
 			f := n.feed
 			n.mu.Unlock()
-			if f != nil && f.version == version && f.stale() {
+			if f != nil && f.version == at.version && f.stale() {
 				return "a password or token has changed"
 			}
 		}
@@ -81,13 +91,16 @@ func (n *node) untilChanged(ctx context.Context, version uint64) (what string) {
 		case <-tick.C:
 		}
 	}
+	if n.state().Config().Version == at.version {
+		return "a cursor was rewound"
+	}
 	return "other settings are in use"
 }
 
-// feedFor delivers under one version of the settings until ctx ends. What keeps it from starting is
+// feedFor delivers on one footing until ctx ends. What keeps it from starting is
 // shown and tried again: a secret's file may appear, a console may come back.
-func (n *node) feedFor(ctx context.Context, term cluster.Term, version uint64) {
-	if version == 0 {
+func (n *node) feedFor(ctx context.Context, term cluster.Term, at footing) {
+	if at.version == 0 {
 		select { // the Primary's file is on its way
 		case <-ctx.Done():
 			return
@@ -100,13 +113,13 @@ func (n *node) feedFor(ctx context.Context, term cluster.Term, version uint64) {
 	defer n.setTrouble(trouble{})
 	var last string
 	for {
-		f, err := n.readyFeed(ctx, term, version)
+		f, err := n.readyFeed(ctx, term, at.version)
 		if err == nil {
 			n.setTrouble(trouble{})
 			err = n.runFeed(ctx, term, f)
 		}
-		// Drained for a stop or for other settings: nothing is begun any more.
-		if n.stopping.Load() || n.state().Config().Version != version {
+		// Drained for a stop or for another footing: nothing is begun any more.
+		if n.stopping.Load() || n.footing() != at {
 			<-ctx.Done()
 		}
 		if ctx.Err() != nil {
@@ -202,7 +215,7 @@ func (n *node) pipelinesOf(term cluster.Term, f *feed, back *poller.Writeback) (
 		g.answered = back.Wake
 		deps := poller.Deps{
 			Source: g, Sink: l.dest, Encoder: g,
-			Ledger: &ledger{term: term, state: n.state(), pipeline: l.name},
+			Ledger: newLedger(term, n.state(), l.name),
 			Log:    n.log.Named("poller"), Metrics: n.polling, Alarms: func() []poller.Alarm { return n.alarms(l.name) },
 		}
 		// With several destinations the others have to hear of what one of them has asked for.
