@@ -174,7 +174,7 @@ func (n *Node) answerJoin(ctx context.Context, r request) response {
 	if n.inst.Load() != nil {
 		return response{} // said twice
 	}
-	o := joinOrder{clusterID: r.ClusterID, epoch: r.Epoch, reply: make(chan error, 1)}
+	o := joinOrder{clusterID: r.ClusterID, epoch: r.Epoch, arrival: r.Arrival, reply: make(chan error, 1)}
 	select {
 	case n.joined <- o:
 		return faulty(<-o.reply)
@@ -222,6 +222,9 @@ func (n *Node) answerPropose(ctx context.Context, r request) response {
 		return response{Fault: "a term is begun by its leader alone"}
 	}
 	res, err := t.propose(ctx, c.Op)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, cluster.ErrUnknownOutcome) {
+		return response{Fault: faultNotLeader} // it was not appended while the caller waited
+	}
 	if err != nil {
 		return faulty(err)
 	}

@@ -9,7 +9,7 @@
 // given up when a write hangs; a check of the whole data folder before anything in it is opened for
 // writing (verify.go, bolt.go); one port for raft and for our own calls, each connection beginning with
 // a greeting (package port, wire.go); what is known of the other members (peers.go); how an empty node
-// finds its cluster (form.go) and how the leader takes it in (reconcile.go); leadership and terms
+// finds its cluster (form.go), how the leader takes it in (reconcile.go) and from when on it counts (arrive.go); leadership and terms
 // (leadership.go, term.go); proposals (propose.go) and handovers (transfer.go). One goroutine alone starts, stops
 // and replaces raft (keep.go). A leader of two goes on without a lost follower (pair.go, claim.go); a follower takes over
 // by force (takeover.go); the lower epoch yields to the higher (yield.go, archive.go); older copies and clones of a
@@ -31,6 +31,10 @@
 //   - raft knows no epochs: after a takeover by force, healing the link once let the old leader win in the very
 //     same term and go on acknowledging. So nodes of different epochs exchange no byte of raft's; their greeting
 //     alone tells the lower one to give way, and what was decided is on disk before anything is done about it.
+//   - Who has only the beginning of a log finds the members of long ago in it, perhaps itself as the only one. So a node
+//     that was taken in stands for no election before it holds all that was committed by then.
+//   - A claim is used by the folder that set out to make it, and by no older copy of that folder; and it is used only once every
+//     leader to whom this node has confirmed anything, or whom it has elected, must have stopped: the share may answer late.
 //   - A pair's leader must take the lost follower's vote away before its own lease ends; afterwards nobody can.
 //   - bbolt checks no page but its two meta pages, and panics or faults on a damaged file. So the
 //     file is walked by our own reader first, and a node that finds damage refuses to start and

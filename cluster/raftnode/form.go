@@ -16,6 +16,7 @@ import (
 type joinOrder struct {
 	clusterID string
 	epoch     state.Epoch
+	arrival   uint64
 	reply     chan error // one slot
 }
 
@@ -120,7 +121,7 @@ func (n *Node) bootstrap() error {
 // join starts raft on the empty store; the leader then sends all there is.
 func (n *Node) join(o joinOrder) error {
 	// A copy of an empty folder may have been taken in before: what was remembered of that one is not about this one.
-	if err := n.changeIdentity(func(id *identity) { id.Incarnation = randomID() }); err != nil {
+	if err := n.changeIdentity(func(id *identity) { id.Incarnation, id.Arrival = randomID(), o.arrival }); err != nil {
 		return err
 	}
 	if err := n.setCluster(o.clusterID, o.epoch); err != nil {
@@ -157,4 +158,14 @@ func (n *Node) setWaiting(s string) {
 		n.log.Info("this node takes no part in the cluster yet", "state", s)
 	}
 	n.waiting = s
+}
+
+// setHolding says why a node that was elected does not lead yet.
+func (n *Node) setHolding(s string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s != "" && s != n.holding {
+		n.log.Warn("this node could lead, and does not yet", "reason", s)
+	}
+	n.holding = s
 }

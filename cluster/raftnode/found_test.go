@@ -2,6 +2,7 @@ package raftnode_test
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -229,4 +230,123 @@ func TestClaimOfANodeThatIsKilledBeforeItUsesItIsUsedAtItsNextStart(t *testing.T
 		}
 		mustSet(t, c.Node("primary"), "alone")
 	})
+}
+
+// The first entries of a log know this node as the only voter. While they are all that has come, it must not act on them: it elected
+// itself, and what the others had was gone.
+func TestNodeThatHoldsOnlyTheBeginningOfTheLogNeverLeads(t *testing.T) {
+	for _, takeover := range []string{"operator", "claim", "availability"} {
+		bubble(t, clustertest.Pair, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+			b.PairTakeover = takeover
+			b.Disk("primary").Mark()
+			c.Start("primary")
+			c.Leader(20 * time.Second)
+			for i := range 100 {
+				mustSet(t, c.Node("primary"), "entry "+strconv.Itoa(i))
+			}
+			c.Start("secondary")
+			c.Voters(2, 10*time.Second)
+			c.Agree(time.Second)
+			time.Sleep(time.Second)
+			if err := c.Node("primary").Transfer(t.Context(), "secondary", askedFor); err != nil {
+				t.Fatal(err)
+			}
+			c.Crash("primary")
+			mustSetWithin(t, c.Node("secondary"), "newest", 5*time.Second)
+			b.Wipe("primary")
+			b.Disk("primary").Slow(400 * time.Millisecond)
+			c.Start("primary")
+			c.Eventually(20*time.Second, "the first entries have come", func() bool { return suffrage(c, "primary") == "voter" })
+			c.Crash("secondary")
+			b.Disk("primary").Heal()
+			for range 2 { // what it knows of this outlives its process
+				for range 300 {
+					if c.Node("primary").View().Leading {
+						t.Fatal("a node that was only being sent the cluster's data leads")
+					}
+					time.Sleep(100 * time.Millisecond)
+				}
+				c.Crash("primary")
+				c.Start("primary")
+			}
+			if err := c.TakeOver(t.Context(), "primary", "alice", false); err == nil || !strings.Contains(err.Error(), "beginning") {
+				t.Errorf("takeover without force: got %v, want it to say what this node holds", err)
+			}
+			c.Start("secondary")
+			c.Voters(2, time.Minute)
+			c.Agree(time.Second)
+			if got := c.Node("primary").View().State.ManagementGroup(); got != "newest" {
+				t.Errorf("the newest entry: got %q", got)
+			}
+			c.Crash("secondary")
+			if takeover != "operator" { // it has all by now
+				c.Eventually(time.Minute, "the primary takes over", func() bool { return c.Node("primary").View().Leading })
+			}
+		})
+	}
+}
+
+// The claim of an epoch was this folder's once, but not this copy's.
+func TestOlderCopyDoesNotUseAClaimOnceMore(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		alone := func(epoch uint64) {
+			c.Crash("primary")
+			c.Eventually(10*time.Second, "the secondary goes on alone", func() bool {
+				v := c.Node("secondary").View()
+				return v.Leading && v.Token.Epoch.Number == epoch
+			})
+		}
+		alone(2)
+		c.Crash("secondary")
+		old := b.Disk("secondary").Clone()
+		c.Start()
+		c.Voters(2, 30*time.Second)
+		alone(3)
+		mustSet(t, c.Node("secondary"), "newest")
+		c.Start("primary")
+		c.Voters(2, 30*time.Second)
+		c.Agree(time.Second)
+		c.Crash("primary")
+		c.Crash("secondary")
+		b.SetDisk("secondary", old)
+		c.Start("secondary")
+		time.Sleep(30 * time.Second)
+		if v := c.Node("secondary").View(); v.Leading || !strings.Contains(v.Waiting, "older copy") {
+			t.Fatalf("the older copy: leading %v, says %q", v.Leading, v.Waiting)
+		}
+		c.Start("primary")
+		time.Sleep(5 * time.Second)
+		if err := c.TakeOver(t.Context(), "primary", "alice", true); err != nil { // whose vote the other one would need is gone
+			t.Fatal(err)
+		}
+		c.Voters(2, 30*time.Second)
+		c.Agree(time.Second)
+		if got := c.Node("secondary").View().State.ManagementGroup(); got != "newest" {
+			t.Errorf("the newest entry: got %q", got)
+		}
+	})
+}
+
+// The share answers late: the claim is won when the other node leads again, by this node's own vote.
+func TestClaimThatIsWonLateWaitsForTheLeaderOfTheMeantimeToStop(t *testing.T) {
+	for d := time.Duration(0); d < 4*time.Second; d += 100 * time.Millisecond {
+		pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+			b.Claims.Unreachable("primary", true)
+			b.Claims.Slow("secondary", 1500*time.Millisecond)
+			c.Isolate("primary")
+			time.Sleep(3500 * time.Millisecond)
+			c.Heal("primary")
+			time.Sleep(d)
+			b.Claims.Slow("secondary", 0)
+			c.Isolate("primary") // two that lead at once are the watch's to find
+			c.Eventually(30*time.Second, "the claim is used", func() bool {
+				v := c.Node("secondary").View()
+				return v.Leading && v.Token.Epoch.Number == 2
+			})
+			c.Heal("primary")
+			b.Claims.Unreachable("primary", false)
+			c.Voters(2, time.Minute)
+			c.Agree(time.Second)
+		})
+	}
 }

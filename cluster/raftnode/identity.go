@@ -28,9 +28,14 @@ type identity struct {
 	// Forced is an epoch that this node has decided to begin, until its first term is committed. It is kept
 	// before anything else is done, and what is left of it is done at the next start.
 	Forced forced
-	// Claiming is the epoch that this node last set out to claim. It is kept before that, so that a claim which was won is not
-	// forgotten; a copy of this folder from before does not know of it.
+	// Claiming is the epoch that this node last set out to claim, and ClaimID what its claim says: both are kept before the claim is
+	// made, so that one which was won is not forgotten. A copy of this folder from before does not know them, and cannot use the
+	// claim once more.
 	Claiming uint64
+	ClaimID  string
+	// Arrival is the log index up to which this folder must be filled before it counts: what the leader had committed when it took
+	// this node in. Until then it holds only a beginning of the log, with members as they once were. 0: it was reached.
+	Arrival uint64
 	// Wiping: the store is being replaced by an empty one; a start finishes it.
 	Wiping bool
 	// Seen is what this node last knew of the other members' data folders.

@@ -47,6 +47,7 @@ type instance struct {
 	done      chan struct{} // closed to end it
 	needed    atomic.Int64  // unix nanoseconds when somebody with an older log last stood for election; of a witness
 	stopping  atomic.Bool   // it was told to end; perhaps it has not, and was left behind
+	partial   atomic.Bool   // the folder holds only a beginning of the log: see arrive.go
 }
 
 func (n *Node) newInstance() *instance {
@@ -73,9 +74,9 @@ func (n *Node) newInstance() *instance {
 				p.doubt()
 			}
 		},
-		acked: func(id raft.ServerID) {
+		acked: func(id raft.ServerID, sent time.Time) {
 			if p := n.peers[string(id)]; p != nil {
-				p.ack()
+				p.ack(sent)
 			}
 		},
 		done: make(chan struct{}),
@@ -129,6 +130,9 @@ func (n *Node) raftConfig(i *instance) *raft.Config {
 	c.TrailingLogs = trailingEntries
 	c.SnapshotInterval = snapshotEvery
 	c.SnapshotThreshold = snapshotEntries
+	if i.partial.Load() {
+		c.HeartbeatTimeout, c.ElectionTimeout = never, never
+	}
 	c.NotifyCh = i.notify
 	c.NoLegacyTelemetry = true
 	c.Logger = newRaftLog(n.log.Named("raft"))
@@ -138,6 +142,7 @@ func (n *Node) raftConfig(i *instance) *raft.Config {
 // startRaft starts raft on the store. Where raft panics on what it finds, that is an error here.
 func (n *Node) startRaft() error {
 	i := n.newInstance()
+	i.partial.Store(n.ident().Arrival > 0)
 	n.store.running.Store(true) // for good: a goroutine of raft's may outlive its instance, in a write that hangs
 	err := guarded(func() error {
 		r, err := raft.NewRaft(n.raftConfig(i), n.fsm, n.store, n.store, n.snaps, i.transport)
@@ -166,7 +171,7 @@ func (n *Node) startRaft() error {
 
 // electAlone has a sole voter stand for election at once: there is nobody else whom it could hear from first.
 func (n *Node) electAlone(i *instance) {
-	if !n.soleVoter() {
+	if !n.soleVoter() || i.partial.Load() {
 		return
 	}
 	id, address := raft.ServerID(n.cfg.NodeID), raft.ServerAddress(n.cfg.ClusterAddress)

@@ -66,6 +66,9 @@ func (n *Node) look(ctx context.Context) error {
 		return n.form()
 	}
 	n.setWaiting("")
+	if err := n.arrive(); err != nil {
+		return err
+	}
 	if winner, ok := n.higherEpoch(); ok {
 		return n.yield(ctx, winner)
 	}
@@ -128,7 +131,7 @@ func (n *Node) without(f func() error) error {
 			err = n.startRaft()
 		}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errClosed) {
 		n.fail(err)
 	}
 	return err

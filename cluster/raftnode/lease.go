@@ -7,11 +7,14 @@ import (
 	"github.com/hashicorp/raft"
 )
 
+// leaseEvery is how often it is looked at: a fraction of the margin that is left for it.
+const leaseEvery = 50 * time.Millisecond
+
 // watchLease ends the term when no majority has answered for longer than the lease. raft looks for itself, but in the goroutine that
 // also writes to the disk: a leader whose disk hangs when its link is cut would go on leading beside the next one.
 func (n *Node) watchLease(ctx context.Context, t *term) {
 	limit := n.timing.lease + n.leaseMargin()
-	for pause(ctx, n.timing.lease/10) {
+	for pause(ctx, leaseEvery) {
 		if n.majorityAnswers(t, limit) {
 			continue
 		}

@@ -97,6 +97,23 @@ func TestHandoverThatEndsIsNotTakenForStuck(t *testing.T) {
 	})
 }
 
+// The leader gives a forwarded proposal up a moment before its caller does: it was not appended, and the caller must hear that.
+func TestForwardedProposalThatRunsOutOfTimeMayBeTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := inMemory(t, pipenet.New(), "primary", alone...)
+		until(t, 10*time.Second, "it leads", func() bool { return n.View().Leading })
+		data, err := state.Encode(state.Command{Op: state.SetManagementGroup{Name: "late"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if got := n.answerPropose(ctx, request{Op: opPropose, Command: data}).Fault; got != faultNotLeader {
+			t.Errorf("got %q, want %q", got, faultNotLeader)
+		}
+	})
+}
+
 // An older member would have to stop at a command that it does not know.
 func TestCommandIsNotProposedBeforeAllMembersKnowIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -49,6 +49,7 @@ type Node struct {
 	ran      chan struct{} // closed when Run has returned; nil before it was called
 	identity identity
 	waiting  string // what an empty node waits for
+	holding  string // why an elected one does not lead yet
 	heirTo   succession
 	alarms   map[string]string // by member: a fault that only a person can mend
 	archives []cluster.Archive // newest first

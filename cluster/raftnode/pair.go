@@ -160,6 +160,9 @@ func (n *Node) goOnAlone(ctx context.Context, t *term, p *peer, why string) erro
 	}
 	f := t.inst.raft.DemoteVoter(raft.ServerID(p.NodeID), 0, n.pair.silence)
 	if err := n.settle(ctx, f); err != nil {
+		if n.claims != nil {
+			n.recalled.Store(false) // should this leadership end with that, the claim must be used all the same
+		}
 		return err
 	}
 	p.demotedNow(f.Index())
@@ -175,38 +178,5 @@ func (n *Node) goOnAlone(ctx context.Context, t *term, p *peer, why string) erro
 		return err
 	}
 	t.again()
-	return nil
-}
-
-// claim makes this node the one that goes on alone in the epoch, or says why it is not.
-func (n *Node) claim(ctx context.Context, epoch uint64, within time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*within)
-	defer cancel()
-	first, done := context.WithTimeout(ctx, within)
-	defer done()
-	if err := n.changeIdentity(func(id *identity) { id.Claiming = epoch }); err != nil {
-		n.fail(err)
-		return err
-	}
-	n.recalled.Store(true) // this process knows what comes of it
-	id := n.ident()
-	by := Claim{ClusterID: id.ClusterID, NodeID: id.NodeID, Incarnation: id.Incarnation, At: time.Now().UTC()}
-	owner, err := n.claims.Claim(first, epoch, by)
-	if err != nil { // it may have been made all the same
-		var found bool
-		var again error
-		if owner, found, again = n.claims.Owner(ctx, epoch); again != nil {
-			return fmt.Errorf("claim epoch %d: %w; read whose it is: %w", epoch, err, again)
-		}
-		if !found {
-			return fmt.Errorf("claim epoch %d: %w", epoch, err)
-		}
-	}
-	if err := owner.sameCluster(id.ClusterID); err != nil {
-		return err
-	}
-	if !owner.ours(id) {
-		return fmt.Errorf("%w: epoch %d is %s's since %s", errClaimLost, epoch, owner.NodeID, owner.At.Format(time.RFC3339))
-	}
 	return nil
 }

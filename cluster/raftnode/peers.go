@@ -35,7 +35,7 @@ type peer struct {
 	said       string    // the fault that was logged last
 	saidAt     time.Time
 	doubted    time.Time // when raft last failed to reach it
-	acked      time.Time // when it last answered raft
+	acked      time.Time // when what it last answered was sent by raft
 	back       returns   // of its vote, in a strict pair
 	rival      greeting  // of another process that uses its name
 	rivalAt    time.Time
@@ -106,13 +106,16 @@ func deepest(err error) error {
 	}
 }
 
-func (p *peer) ack() {
+// ack records an answer to what was sent then.
+func (p *peer) ack(sent time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.acked = time.Now()
+	if sent.After(p.acked) {
+		p.acked = sent
+	}
 }
 
-// lastAck is when it last answered raft; zero: never in this process's lifetime.
+// lastAck is when what it last answered was sent by raft; zero: never in this process's lifetime.
 func (p *peer) lastAck() time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()

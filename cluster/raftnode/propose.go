@@ -76,7 +76,7 @@ func (n *Node) leader() (cluster.Member, bool) {
 		return cluster.Member{}, false
 	}
 	address, id := i.raft.LeaderWithID()
-	if id == "" {
+	if id == "" || i.partial.Load() && time.Since(i.raft.LastContact()) > 2*n.timing.heartbeat { // its raft never gives a leader up
 		return cluster.Member{}, false
 	}
 	if m, ok := n.cfg.member(string(id)); ok {

@@ -81,7 +81,7 @@ func (n *Node) reconcileMember(ctx context.Context, t *term, p *peer) error {
 		n.log.Warn("a member came back without its data: it has no vote until it has caught up", "member", p.NodeID)
 		return n.changed(ctx, r.DemoteVoter(id, 0, changeTimeout), "demote")
 	case g.Empty && !g.Ready:
-		return n.tellJoin(ctx, p)
+		return n.tellJoin(ctx, t, p)
 	case !g.Empty && has == "nonvoter" && n.caughtUp(t, p, g):
 		n.log.Info("a member has caught up and votes now", "member", p.NodeID)
 		p.promotedNow()
@@ -129,10 +129,14 @@ func (n *Node) changed(ctx context.Context, f raft.Future, what string) error {
 	return nil
 }
 
-// tellJoin tells an empty member that it is in the configuration now, and may start raft.
-func (n *Node) tellJoin(ctx context.Context, p *peer) error {
-	id := n.ident()
-	resp, err := n.ask(ctx, p.Member, request{Op: opJoin, ClusterID: id.ClusterID, Epoch: n.fsm.state.Token().Epoch})
+// tellJoin tells an empty member that it is in the configuration now, and may start raft. Until it has all that was committed by
+// then, this configuration included, it must not act on what it has.
+func (n *Node) tellJoin(ctx context.Context, t *term, p *peer) error {
+	id, conf, committed := n.ident(), t.inst.raft.GetConfiguration().Index(), t.inst.raft.CommitIndex()
+	if conf > committed {
+		return nil
+	}
+	resp, err := n.ask(ctx, p.Member, request{Op: opJoin, ClusterID: id.ClusterID, Epoch: n.fsm.state.Token().Epoch, Arrival: committed})
 	if err != nil {
 		return fmt.Errorf("tell it to join: %w", err)
 	}

@@ -105,7 +105,7 @@ func (n *Node) noteLeader() seen {
 // mayTakeOverAlone: only who is a voter in its own log, and was in contact with the leader in this process's lifetime until
 // the silence began, or led itself until its lease ended. A demoted node was left behind on purpose.
 func (n *Node) mayTakeOverAlone(w seen) bool {
-	return !w.followed.IsZero() && w.followed.Equal(w.heard) && suffrage(n.servers(), n.cfg.NodeID) == "voter" &&
+	return !n.partial() && !w.followed.IsZero() && w.followed.Equal(w.heard) && suffrage(n.servers(), n.cfg.NodeID) == "voter" &&
 		!n.fsm.state.InMaintenance(n.cfg.NodeID)
 }
 
@@ -147,56 +147,6 @@ func (n *Node) tryTakeover(ctx context.Context, w seen, why cluster.Reason) erro
 	return n.begin(next, why)
 }
 
-// claimAndBegin goes on alone if the claim of the epoch after the one in this node's own log is its own: a node that was left
-// behind can never win.
-func (n *Node) claimAndBegin(ctx context.Context, w seen, why cluster.Reason) error {
-	next, err := n.nextEpoch()
-	if err != nil {
-		return err
-	}
-	if w.won == 0 {
-		if err := n.claim(ctx, next, time.Second); err != nil {
-			return err
-		}
-		n.mu.Lock()
-		n.watching.won = next
-		n.mu.Unlock()
-	}
-	return n.begin(max(next, w.won), why)
-}
-
-// nextEpoch is the number after that of the epoch in this node's own log. What is applied of the log may be far behind it: after a
-// start, or once raft was started anew, as far as the last snapshot.
-func (n *Node) nextEpoch() (uint64, error) {
-	held, err := n.stored()
-	if err != nil {
-		return 0, err
-	}
-	return max(held.Token().Epoch.Number, n.ident().Epoch.Number) + 1, nil
-}
-
-// recallClaim: a claim that this node set out to make before its process ended may be its own. Nobody else can go on alone then, so
-// that it must be used.
-func (n *Node) recallClaim(ctx context.Context) {
-	id := n.ident()
-	if n.claims == nil || n.recalled.Load() || id.Claiming <= id.Epoch.Number || time.Since(n.recallAt) < recallEvery {
-		return
-	}
-	n.recallAt = time.Now()
-	look, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	owner, found, err := n.claims.Owner(look, id.Claiming)
-	if err != nil {
-		return // it is tried again
-	}
-	n.recalled.Store(true)
-	if found && owner.ours(id) {
-		n.mu.Lock()
-		n.watching.won = id.Claiming
-		n.mu.Unlock()
-	}
-}
-
 // askAhead is how long before the end of its patience a node finds out whether it may take over: an address that is silent takes a
 // few seconds to be given up.
 func (n *Node) askAhead() time.Duration {
@@ -226,25 +176,31 @@ func (n *Node) highestEpoch() uint64 {
 	return highest
 }
 
-// begin makes this node the only voter of a new epoch. It is the keeper's. What is decided is kept first, so that a kill in
-// between is made good by the next start.
+// begin makes this node the only voter of a new epoch. It is the keeper's. What is decided is kept before it is done, so that a kill
+// in between is made good by the next start.
 func (n *Node) begin(number uint64, why cluster.Reason) error {
-	if i := n.inst.Load(); i == nil || i.raft.LastIndex() == 0 {
+	i := n.inst.Load()
+	if i == nil || i.raft.LastIndex() == 0 {
 		return errors.New("this node has nothing to go on with")
 	}
 	epoch := state.Epoch{Number: number, Node: n.cfg.NodeID}
 	n.log.Warn("this node takes over: it goes on as the only voter, in a new epoch", "epoch", number, "reason", why.Text)
-	err := n.changeIdentity(func(id *identity) { id.Forced = forced{Epoch: epoch, Why: why, Recover: true} })
+	err := n.without(func() error {
+		if err := n.awaitLeaseEnd(i); err != nil {
+			return err
+		}
+		err := n.changeIdentity(func(id *identity) {
+			id.Forced, id.Arrival = forced{Epoch: epoch, Why: why, Recover: true}, 0
+		})
+		if err != nil {
+			return err
+		}
+		return n.recoverAlone()
+	})
 	if err != nil {
-		n.fail(err)
 		return err
 	}
-	if err := n.without(n.recoverAlone); err != nil {
-		return err
-	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.watching.won = 0
+	n.useClaim(0)
 	return nil
 }
 
@@ -273,31 +229,6 @@ func (n *Node) TakeOver(ctx context.Context, by string, force bool) error {
 		return err
 	}
 	return n.awaitOwnTerm(ctx, before)
-}
-
-// maxClaims bounds how many claims of others an operator's force goes past.
-const maxClaims = 16
-
-// claimForOperator makes the claim that a takeover needs where claims decide, and returns its epoch. With force it goes past the
-// claims of a node that never used them, and does without where the share is out of reach: somebody has looked, and says so.
-func (n *Node) claimForOperator(ctx context.Context, epoch uint64, force bool) (uint64, error) {
-	if n.claims == nil {
-		return epoch, nil
-	}
-	for range maxClaims {
-		err := n.claim(ctx, epoch, time.Second)
-		switch {
-		case err == nil:
-			return epoch, nil
-		case !force:
-			return 0, fmt.Errorf("%w: %w; with force this node goes on all the same: make sure that the other one is off", cluster.ErrWarned, err)
-		case !errors.Is(err, errClaimLost):
-			n.log.Warn("taking over by force, although the claim could not be made", "epoch", epoch, "error", err)
-			return epoch, nil
-		}
-		epoch++
-	}
-	return 0, fmt.Errorf("the claims of %d epochs are another node's: look into ClaimDir", maxClaims)
 }
 
 // awaitOwnTerm waits until this node leads a term after before. Its maintenance ends with that: nobody else could end it.
@@ -394,6 +325,9 @@ func (n *Node) takeoverWarnings(w seen) (list []string) {
 		list = append(list, "this node has not heard from a leader since it was started: its copy may be old")
 	case time.Since(w.heard) > oldCopy && !w.followed.Equal(w.heard):
 		list = append(list, fmt.Sprintf("this node's copy is %v old", time.Since(w.heard).Round(time.Second)))
+	}
+	if n.partial() {
+		list = append(list, "this node was still being sent what the other one has, and holds only the beginning of it")
 	}
 	if suffrage(n.servers(), n.cfg.NodeID) != "voter" {
 		list = append(list, "this node had no vote: the other one went on without it, and its copy may lack what was done since")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -25,8 +26,8 @@ type transport struct {
 	// a failure.
 	await func(id raft.ServerID, done <-chan struct{})
 	doubt func(id raft.ServerID)
-	// acked is told of each answer, heartbeats too.
-	acked func(id raft.ServerID)
+	// acked is told of each answer, heartbeats too, and when what it answers was sent: the other node counts from no earlier.
+	acked func(id raft.ServerID, sent time.Time)
 	done  chan struct{}
 	// named: another node was told to stand for election at once.
 	named atomic.Bool
@@ -90,10 +91,11 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	if !heartbeat {
 		t.await(id, t.done)
 	}
+	sent := time.Now()
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 	switch {
 	case err == nil:
-		t.acked(id)
+		t.acked(id, sent)
 	case !heartbeat:
 		t.doubt(id)
 	}

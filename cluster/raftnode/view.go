@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ func (n *Node) View() cluster.View {
 		v.Leading = t.leading.Load() && t.ctx.Err() == nil
 	}
 	n.mu.Lock()
-	v.Waiting = n.waiting
+	v.Waiting = cmp.Or(n.waiting, n.holding)
 	v.Start, v.CleanStart = n.identity.Start, n.cleanStart
 	v.Archives = slices.Clone(n.archives)
 	alarms := slices.Sorted(maps.Values(n.alarms))

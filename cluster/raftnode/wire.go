@@ -20,6 +20,7 @@ type request struct {
 	Body      []byte         // ask
 	ClusterID string         // join
 	Epoch     state.Epoch    // join
+	Arrival   uint64         // join: see identity
 	Timeout   time.Duration  // how long the caller waits
 }
 

@@ -51,8 +51,8 @@ func (n *Node) yield(ctx context.Context, winner *peer) error {
 	if err != nil {
 		return err
 	}
-	// Who has followed the winner itself to the end has nothing that the winner lacks.
-	if held.Leader() != theirs.Node {
+	// Who has followed the winner itself to the end has nothing that the winner lacks, nor has who was only being taken in.
+	if held.Leader() != theirs.Node && n.ident().Arrival == 0 {
 		if err := n.archiveState(); err != nil {
 			return err
 		}
@@ -174,6 +174,7 @@ func (n *Node) awaitSiblings(ctx context.Context) bool {
 	if n.formed || !n.soleVoter() || n.ident().Forced.pending() {
 		return true
 	}
+	defer n.setHolding("")
 	for {
 		silent, leads := "", ""
 		for _, p := range n.peers {
@@ -191,19 +192,15 @@ func (n *Node) awaitSiblings(ctx context.Context) bool {
 			break
 		}
 		if leads != "" {
-			n.setWaiting(leads + " leads already, which this node's data does not know of: waiting to be taken in by it")
+			n.setHolding(leads + " leads already, which this node's data does not know of: waiting to be taken in by it")
 		} else {
-			n.setWaiting("asking " + silent + " whether it has gone on without this node")
+			n.setHolding("asking " + silent + " whether it has gone on without this node")
 		}
 		if !pause(ctx, retryTerm) {
 			return false
 		}
 	}
-	if !n.claimAllows(ctx) {
-		return false
-	}
-	n.setWaiting("")
-	return true
+	return n.claimAllows(ctx)
 }
 
 // awake is since when this process has run without standing still.
@@ -214,32 +211,4 @@ func (n *Node) awake() time.Time {
 		return n.paused
 	}
 	return n.opened
-}
-
-// claimAllows: with claims, a sole voter leads only if nobody else has claimed the next epoch.
-func (n *Node) claimAllows(ctx context.Context) bool {
-	if n.claims == nil {
-		return true
-	}
-	for {
-		look, cancel := context.WithTimeout(ctx, time.Second)
-		owner, found, err := n.claims.Owner(look, n.highestEpoch()+1)
-		cancel()
-		switch {
-		case err != nil:
-			n.setWaiting("this node does not lead before it has read the claims: " + err.Error())
-		case found && owner.sameCluster(n.ident().ClusterID) != nil:
-			n.setWaiting("this node does not lead: " + owner.sameCluster(n.ident().ClusterID).Error())
-		case found && !owner.ours(n.ident()):
-			n.setWaiting(owner.NodeID + " has claimed to go on alone: waiting for it")
-		default:
-			return true
-		}
-		if !pause(ctx, yieldRetry) {
-			return false
-		}
-		if _, lost := n.higherEpoch(); lost {
-			return false
-		}
-	}
 }
