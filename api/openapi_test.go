@@ -169,6 +169,9 @@ func compareSchema(t *testing.T, schemas map[string]any, typ reflect.Type, seen 
 func compareType(t *testing.T, schemas map[string]any, name string, got map[string]any, typ reflect.Type, seen map[string]bool) {
 	want := ""
 	switch {
+	case typ.Kind() == reflect.Pointer: // what may be absent
+		compareType(t, schemas, name, got, typ.Elem(), seen)
+		return
 	case typ == reflect.TypeFor[time.Time]():
 		want = "string"
 		if got["format"] != "date-time" {

@@ -52,7 +52,7 @@ func newPage(zone *time.Location) *page {
 	p := &page{zone: zone}
 	words := template.FuncMap{
 		"number": number, "clock": p.clock, "ago": ago, "word": word, "icon": icon, "lag": lag, "ms": milliseconds, "brief": brief, "cause": causeWord,
-		"asked": asked, "ending": ending,
+		"scomLine": scomLine, "asked": asked, "ending": ending,
 	}
 	p.status = template.Must(template.New("status").Funcs(words).Parse(pageHTML))
 	p.maintenance = template.Must(template.New("maintenance").Funcs(words).Parse(maintenanceHTML))

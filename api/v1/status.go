@@ -83,6 +83,24 @@ type Console struct {
 	LatencyMS float64   `json:"latencyMs"`
 	LastError string    `json:"lastError"`
 	Warning   string    `json:"warning,omitempty"`
+	// Features are what this console has that not every SCOM has, since the answering node's last log-on there; absent before it.
+	Features *ConsoleFeatures `json:"features,omitempty"`
+}
+
+// ConsoleFeatures are what differs between versions of SCOM. Each of the six is "yes", "no" or "unknown".
+type ConsoleFeatures struct {
+	LogOn           time.Time `json:"logOn"`
+	Version         string    `json:"version"` // as far as it shows, in words
+	Role            string    `json:"role"`    // SCOM's word for what the account may do
+	Group           string    `json:"group"`   // its management group; empty where it does not tell
+	CSRF            string    `json:"csrf"`
+	AlertColumns    string    `json:"alertColumns"`
+	ManagementGroup string    `json:"managementGroup"`
+	AlertDetails    string    `json:"alertDetails"`
+	ResetMonitor    string    `json:"resetMonitorByAlertId"`
+	UTCColumns      string    `json:"utcColumns"`
+	DateForm        string    `json:"dateForm"` // iso, space
+	Times           string    `json:"times"`    // what shows that times are UTC
 }
 
 // LAM is one Moogsoft LAM.

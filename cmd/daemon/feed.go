@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -208,6 +209,7 @@ func (f *feed) managementGroup(ctx context.Context, propose func(context.Context
 	want := f.cfg.ManagementGroup
 	if want == "" {
 		if known != "" {
+			f.bind(known)
 			return known, nil
 		}
 		name, err := f.scom.ManagementGroup(ctx)
@@ -225,7 +227,23 @@ func (f *feed) managementGroup(ctx context.Context, propose func(context.Context
 	if err = errors.Join(err, res.Err); err != nil {
 		return "", fmt.Errorf("agree on the management group %q: %w", want, err)
 	}
+	if f.cfg.ManagementGroup == "" {
+		f.bind(want)
+	}
 	return want, nil
+}
+
+// bind has consoles of other management groups refused. A host's name, which stands for the group where no console could name it, is
+// none: a console that can after an update must not be refused for that. (No group's name has a dot.)
+func (f *feed) bind(group string) {
+	isHost := strings.Contains(group, ".")
+	for _, s := range f.cfg.ScomServers {
+		host, _, _ := strings.Cut(s.Name, ":")
+		isHost = isHost || strings.EqualFold(group, host)
+	}
+	if !isHost {
+		f.scom.Bind(group)
+	}
 }
 
 // retryFeed is how soon a feed that cannot be built, or a group that cannot be agreed on, is tried again.

@@ -11,6 +11,7 @@ import (
 	"scomconnector/cluster/state"
 	"scomconnector/cmd/settings"
 	"scomconnector/poller"
+	"scomconnector/poller/scom"
 )
 
 // inContact is how long ago a member may have been heard of to count as present: several
@@ -176,6 +177,7 @@ func (n *node) endpoints(cfg *settings.Cluster, f *feed, leading bool) ([]v1.Con
 			consoles = append(consoles, v1.Console{
 				Name: c.Name, URL: c.URL, Priority: c.Priority, InUse: c.InUse, State: string(c.State), LastOK: c.LastOK,
 				LatencyMS: milliseconds(c.Latency), LastError: c.LastError, Warning: c.Warning,
+				Features: features(c),
 			})
 		}
 		for _, l := range f.lines {
@@ -197,6 +199,18 @@ func (n *node) endpoints(cfg *settings.Cluster, f *feed, leading bool) ([]v1.Con
 		}
 	}
 	return consoles, lams
+}
+
+func features(c scom.ConsoleStatus) *v1.ConsoleFeatures {
+	f := c.Features
+	if f.LogOn.IsZero() {
+		return nil
+	}
+	return &v1.ConsoleFeatures{
+		LogOn: f.LogOn.UTC(), Version: f.Version(), Role: f.Role, Group: c.Group, CSRF: string(f.CSRF), AlertColumns: string(f.AlertColumns),
+		ManagementGroup: string(f.ManagementGroup), AlertDetails: string(f.AlertDetails), ResetMonitor: string(f.ResetMonitor),
+		UTCColumns: string(f.UTCColumns), DateForm: f.DateForm, Times: f.Times,
+	}
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

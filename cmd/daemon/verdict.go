@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -225,7 +226,8 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 	out = append(out, closeFindings(s, in)...)
 	for _, c := range s.SCOM {
 		if c.State == "failing" && !c.InUse {
-			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s fails: %s", c.Name, c.LastError), do: "check that web console"})
+			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s fails: %s", c.Name, c.LastError),
+				do: cmp.Or(doAboutMisfit(c.LastError), "check that web console")})
 		}
 	}
 	for _, l := range s.LAMs {
@@ -269,6 +271,9 @@ func doAboutLAM(e string) string {
 }
 
 func doAboutConsole(s *v1.Status, e string) string {
+	if do := doAboutMisfit(e); do != "" {
+		return do
+	}
 	for _, c := range s.SCOM {
 		if strings.Contains(c.LastError, "log-on") || strings.Contains(c.LastError, "log on") {
 			return "check Domain, UserId and Password of the SCOM server in the settings; the next log-on waits minutes so that the account is not locked"
@@ -278,6 +283,19 @@ func doAboutConsole(s *v1.Status, e string) string {
 		return "check the Url of the SCOM server in the settings; nothing is lost meanwhile"
 	}
 	return "check that the web console is up and reachable from this node; nothing is lost meanwhile"
+}
+
+// doAboutMisfit is the cure for a console that answers well, and that must not be used all the same.
+func doAboutMisfit(e string) string {
+	switch {
+	case strings.Contains(e, "belongs to the management group"):
+		return "take that console out of ScomServers, or give it a connector of its own; nothing is lost meanwhile"
+	case strings.Contains(e, "its times are not UTC"):
+		return "set the time zone of the web console's server to UTC, or use a console that offers lastmodifiedutc; nothing is lost meanwhile"
+	case strings.Contains(e, "reads dates in queries not as UTC"):
+		return "set CriteriaDateForm to iso; nothing is lost meanwhile"
+	}
+	return ""
 }
 
 func plural(n int, one, many string) string {

@@ -29,6 +29,9 @@
 // session and the same pauses, and are never repeated here: a fault says whether the
 // change may have happened, and the caller decides.
 //
+// What not every version of SCOM has is found out at each log-on and shown (features.go); nothing depends on a version's
+// number. That times in rows are UTC is known by a column's name, or tested on one alert (times.go).
+//
 // SCOM's clock is the only one that counts for positions: Answer.ServerDate comes from
 // the Date header, less the whole seconds the console took to answer, since the rows
 // may have been read as early as the request arrived.

@@ -41,14 +41,18 @@ func TestFaultsOfASingleConsole(t *testing.T) {
 				w := newWorld(t, scomtest.Options{}, single, nil)
 				w.group.Populate(100, time.Hour)
 				w.consoles[0].Set(c.faults)
-				for range 4 {
+				for i := range 4 {
 					start := time.Now()
 					f := w.mustFail(c.class)
 					if !strings.Contains(f.Error(), c.says) || !f.All || f.Console != "c1" || f.RetryAfter != 0 {
 						t.Errorf("got %+v: %v, want one for all consoles that says %q", f, f, c.says)
 					}
-					if got := time.Since(start); got != c.took {
-						t.Errorf("it took %v, want %v", got, c.took)
+					want := c.took
+					if strings.HasPrefix(c.faults.Path, "data/") && want > 0 && i == 0 {
+						want += probeOptional // the log-on's question about details hangs, too
+					}
+					if got := time.Since(start); got != want {
+						t.Errorf("it took %v, want %v", got, want)
 					}
 				}
 				if s := w.client.Status()[0]; s.State != StateFailing || !strings.Contains(s.LastError, c.says) {
@@ -166,7 +170,11 @@ func TestRefusedCriteriaHaveTheirOwnClass(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t, scomtest.Options{RefusalStatus: status}, single, nil)
 			con := w.client.consoles[0]
-			_, err := con.poll(t.Context(), "LastModified > yesterday", false, func(alert.Row) error { return nil })
+			s, err := con.current(t.Context(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = con.ask(t.Context(), s, "LastModified > yesterday", false)
 			f, ok := errors.AsType[*failure](err)
 			if !ok || f.class != alert.FaultCriteria || !strings.Contains(f.Error(), "The criteria could not be parsed") {
 				t.Errorf("status %d: got %v", status, err)

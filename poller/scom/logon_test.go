@@ -244,7 +244,7 @@ func TestConsoleOfAnotherManagementGroupIsRefused(t *testing.T) {
 		w.consoles[0].Set(scomtest.Faults{Hang: true})
 		w.mustFail(alert.FaultTimeout)
 		f := w.mustFail(alert.FaultTransport)
-		if !strings.Contains(f.Error(), "belongs to the management group FABRIKAM-MG, the others to CONTOSO-MG") {
+		if !strings.Contains(f.Error(), "belongs to the management group FABRIKAM-MG, and the other consoles to CONTOSO-MG") {
 			t.Errorf("got %v", f)
 		}
 		if got := w.consoles[1].Counters().Requests["data/alert"]; got != 0 {

@@ -17,31 +17,27 @@ import (
 
 // poll asks this console once, logging on first if need be, and once more if the session has
 // ended. The error is a *failure, a callbackError, or ctx's.
-func (c *console) poll(ctx context.Context, criteria string, slow bool, row func(alert.Row) error) (alert.Answer, error) {
+func (c *console) poll(ctx context.Context, q alert.Query, row func(alert.Row) error) (alert.Answer, error) {
 	s, err := c.current(ctx, nil)
 	if err != nil {
 		return alert.Answer{}, err
 	}
-	rep, err := c.ask(ctx, s, criteria, slow)
+	answer, err := c.read(ctx, s, q, row)
 	if errors.Is(err, errSessionOver) {
 		if s, err = c.current(ctx, s); err != nil {
 			return alert.Answer{}, err
 		}
-		rep, err = c.ask(ctx, s, criteria, slow)
+		answer, err = c.read(ctx, s, q, row)
 		if errors.Is(err, errSessionOver) {
 			c.drop(s)
 			return alert.Answer{}, &failure{class: alert.FaultAuth, away: true,
 				err: fmt.Errorf("refused although the log-on was accepted a moment ago: may %s read alerts? %w", c.account.name, err)}
 		}
 	}
-	if err != nil {
-		if errors.Is(err, errHTML) {
-			c.drop(s) // perhaps it only wants a new log-on
-		}
-		return alert.Answer{}, err
+	if errors.Is(err, errHTML) {
+		c.drop(s) // perhaps it only wants a new log-on
 	}
-	defer rep.close()
-	return c.consume(ctx, s, rep, row)
+	return answer, err
 }
 
 // errSessionOver is an answer that says that the session has ended, or never was good enough.
@@ -83,7 +79,7 @@ func (c *console) consume(ctx context.Context, s *session, rep *reply, row func(
 	n, err := reader.read(rep, row)
 	c.client.readers.Put(reader)
 	if _, own := errors.AsType[callbackError](err); own {
-		return alert.Answer{}, err
+		return alert.Answer{ServerDate: dateOf(rep)}, err
 	}
 	if err != nil {
 		if _, said := errors.AsType[saidError](err); said || errors.Is(err, errHTML) {
@@ -91,13 +87,17 @@ func (c *console) consume(ctx context.Context, s *session, rep *reply, row func(
 		}
 		return alert.Answer{}, c.explainBody(ctx, rep, err)
 	}
-	answer := alert.Answer{Rows: n, Bytes: rep.bytes, Duration: time.Since(start), Console: c.conf.Name}
-	if date, err := http.ParseTime(rep.Header.Get("Date")); err == nil {
-		// The head is dated when it is sent, and the rows may have been read as early as the request
-		// came: of a slow answer the earlier time counts, lest a cursor runs ahead of what was read.
-		answer.ServerDate = alert.MillisOf(date.Add(-rep.waited.Truncate(time.Second)))
+	return alert.Answer{Rows: n, Bytes: rep.bytes, Duration: time.Since(start), Console: c.conf.Name, ServerDate: dateOf(rep)}, nil
+}
+
+// dateOf is the console's clock by an answer's head; zero without one. The head is dated when it is sent, and the rows may have
+// been read as early as the request came: of a slow answer the earlier time counts, lest a cursor runs ahead of what was read.
+func dateOf(rep *reply) alert.Millis {
+	date, err := http.ParseTime(rep.Header.Get("Date"))
+	if err != nil {
+		return 0
 	}
-	return answer, nil
+	return alert.MillisOf(date.Add(-rep.waited.Truncate(time.Second)))
 }
 
 // explainBody tells an answer that was cut from one that is wrong.

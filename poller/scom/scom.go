@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 	"sync"
 	"time"
 
@@ -33,7 +32,8 @@ type Client struct {
 
 	mu     sync.Mutex // guards what follows; taken before any console's
 	choice choice
-	group  string // the first management group that any console named
+	group  string // the management group of all consoles: the bound one, else the first that any of them named
+	bound  bool   // group is the one that the caller works on
 }
 
 // console is one web console.
@@ -49,6 +49,7 @@ type console struct {
 	logOn   *logOn     // nil: none under way
 	windows bool       // it asks for Windows authentication
 	group   string     // the management group it named
+	foreign string     // why it is refused for that group; empty: it is not
 	denied  denial     // that it does not name it, while that is in doubt
 	status  health
 }
@@ -87,10 +88,6 @@ func New(cfg Config, log hclog.Logger) (*Client, error) {
 // the console compares whole seconds. The answer counts only if err is nil. Otherwise err is an
 // *alert.Fault, row's own error, or ctx's.
 func (c *Client) Poll(ctx context.Context, q alert.Query, row func(alert.Row) error) (alert.Answer, error) {
-	text, err := criteria(q, c.cfg.DateForm)
-	if err != nil {
-		return alert.Answer{}, err
-	}
 	if err := ctx.Err(); err != nil {
 		return alert.Answer{}, err
 	}
@@ -98,7 +95,7 @@ func (c *Client) Poll(ctx context.Context, q alert.Query, row func(alert.Row) er
 	if err != nil {
 		return alert.Answer{}, err
 	}
-	answer, err := con.poll(ctx, text, q.Slow, row)
+	answer, err := con.poll(ctx, q, row)
 	if own, ok := errors.AsType[callbackError](err); ok {
 		return alert.Answer{}, own.err
 	}
@@ -148,27 +145,6 @@ func (c *console) knownGroup() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.group
-}
-
-// sameGroup refuses a console of another management group: its alerts would move the cursor past
-// those of the right one. Which group is right, the first answer decides; the operator decides by
-// the list of consoles.
-func (c *Client) sameGroup(con *console, group string) error {
-	if group == "" {
-		return nil
-	}
-	con.mu.Lock()
-	con.group = group
-	con.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.group == "" {
-		c.group = group
-	}
-	if strings.EqualFold(c.group, group) {
-		return nil
-	}
-	return broken("this console belongs to the management group %s, the others to %s: take it out of ScomServers", clip(group), clip(c.group))
 }
 
 // start runs f in a goroutine that Close waits for; false after Close.

@@ -15,12 +15,19 @@ import (
 
 // session is one log-on at one console: its cookies, and what was learnt at its start.
 type session struct {
-	columns []string // what to ask for
-	user    string   // who SCOM says has logged on
+	columns    []string // what to ask for
+	offered    []string // what resources/alertColumns lists; nil: it did not say
+	tellsGroup Has      // whether it has data/ManagementGroup
+	user       string   // who SCOM says has logged on
+	role       string   // and what it may do, in SCOM's word
 
-	mu      sync.Mutex // guards what follows
-	cookies []*http.Cookie
-	lacks   map[string]bool // paths that this server does not have
+	mu         sync.Mutex // guards what follows
+	cookies    []*http.Cookie
+	lacks      map[string]bool // paths that this server does not have
+	features   Features
+	form       string // of dates in criteria
+	formsTried bool   // the configured form was refused
+	proven     bool   // the times in rows are UTC
 }
 
 // sign adds the cookies to a request, and the CSRF token as a header where the server has one.
@@ -161,16 +168,33 @@ func (c *console) open(ctx context.Context) (*session, error) {
 	if err := onlyAway(err); err != nil {
 		return nil, err
 	}
-	var offered []string
 	if err == nil && list.status == http.StatusOK {
-		offered = parseColumns(list.body)
+		s.offered = parseColumns(list.body)
 	}
-	s.columns = chooseColumns(offered)
+	s.columns = chooseColumns(s.offered)
 	group, err := c.askGroup(ctx, s)
+	s.tellsGroup = tellsGroup(group, err)
 	if err := onlyAway(err); err != nil {
 		return nil, err
 	}
-	return s, c.client.sameGroup(c, group)
+	if err := c.client.sameGroup(c, group); err != nil {
+		return nil, err
+	}
+	s.beginTimes(c.client.cfg.DateForm)
+	c.learn(ctx, s)
+	f := s.knownFeatures(group)
+	c.client.log.Info("logged on to SCOM", "console", c.conf.Name, "user", s.user, "role", f.Role, "scom", f.Version(), "group", group)
+	return s, nil
+}
+
+func tellsGroup(group string, err error) Has {
+	switch {
+	case err != nil:
+		return Unknown
+	case group == "":
+		return No
+	}
+	return Yes
 }
 
 // onlyAway keeps the errors after which nothing else needs to be tried on this console now.
@@ -233,6 +257,7 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 		return nil, broken("log-on: the console accepted it but sent no %s cookie: is there a proxy in between that removes it?", cookieSession)
 	}
 	c.account.accept()
+	s.role = parseRole(a.body)
 	if s.user = parseUser(a.body); s.user == "" {
 		s.user = c.account.name
 	}

@@ -1,6 +1,9 @@
 package scom
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // ConsoleStatus is what is known about one console.
 type ConsoleStatus struct {
@@ -17,6 +20,7 @@ type ConsoleStatus struct {
 	LastFailed time.Time
 	Group      string // its management group, where the server tells
 	Warning    string // a fact that an operator should mend; empty if there is none
+	Features   Features
 	// Found is the part of Warning that only the console's answers have shown, not its settings.
 	Found string
 }
@@ -62,17 +66,35 @@ func (c *console) describe() ConsoleStatus {
 		LastError: c.status.lastError, LastFailed: c.status.lastFailed, Group: c.group,
 		Warning: c.conf.warning(),
 	}
+	if c.session != nil {
+		s.Features = c.session.knownFeatures(c.group)
+	}
 	if s.State == "" {
 		s.State = StateUnknown
 	}
-	if c.windows {
-		s.Found = "the console is set to Windows authentication, and we log on with network authentication"
-		if s.Warning != "" {
-			s.Warning += "; "
-		}
-		s.Warning += s.Found
+	s.Found = strings.Join(c.found(), "; ")
+	if s.Found != "" && s.Warning != "" {
+		s.Warning += "; "
 	}
+	s.Warning += s.Found
 	return s
+}
+
+// found is what the console's answers have shown that should be mended. c.mu is held.
+func (c *console) found() []string {
+	var all []string
+	if c.windows {
+		all = append(all, "the console is set to Windows authentication, and we log on with network authentication")
+	}
+	if c.foreign != "" {
+		all = append(all, c.foreign)
+	}
+	if c.session != nil {
+		if form, _ := c.session.times(); form != c.client.cfg.DateForm {
+			all = append(all, "it refuses dates in the form "+c.client.cfg.DateForm+", and reads the form "+form+" as it is meant: set CriteriaDateForm to "+form)
+		}
+	}
+	return all
 }
 
 func (c *console) noteLatency(d time.Duration) {

@@ -15,7 +15,7 @@ type column struct {
 	number     func(*Alert) int64
 	boolean    func(*Alert) bool
 	instant    func(*Alert) time.Time
-	local      bool // a time that Shape.LocalOffset moves
+	local      bool // a time that Shape.LocalOffset and LocalZone move
 }
 
 // columns are those of resources/alertColumns and three that are not in it but work.
@@ -107,4 +107,20 @@ func connectorStatus(n int) string {
 }
 
 // offers reports whether this server knows the column at all.
-func (s Shape) offers(c *column) bool { return c != nil && (!s.OnlyNeeded || c.needed) }
+func (s Shape) offers(c *column) bool {
+	return c != nil && (!s.OnlyNeeded || c.needed) && !(s.NoUTC && c.instant != nil && !c.local)
+}
+
+// local is a time as the columns without utc in their names show it: the clock on the wall, written as if it were UTC.
+func (s Shape) local(t time.Time) time.Time {
+	t = t.Add(s.LocalOffset)
+	if s.LocalZone == "" {
+		return t
+	}
+	zone, err := time.LoadLocation(s.LocalZone)
+	if err != nil {
+		panic("scomtest: Shape.LocalZone: " + err.Error()) // a test's typo
+	}
+	_, offset := t.In(zone).Zone()
+	return t.Add(time.Duration(offset) * time.Second)
+}

@@ -266,7 +266,7 @@ func (c *Console) route(w http.ResponseWriter, r *request) {
 	if !c.admit(w, r) {
 		return
 	}
-	newer := c.group.atLeast("2022") // what is documented only since
+	newer := c.group.atLeast("2022") || c.group.opt.NewResources // what is documented only since
 	switch key := r.Method + " " + r.path; {
 	case key == "GET signout":
 		c.signOut(w, r)
@@ -294,6 +294,11 @@ func (c *Console) route(w http.ResponseWriter, r *request) {
 		c.setDetails(w, r)
 	case newer && key == "POST data/resetmonitorbyalertid":
 		c.resetMonitor(w, r)
+	case newer && r.path == "data/resetmonitorbyalertid":
+		w.Header().Set("Allow", "POST") // as ASP.NET words it where it knows the path and not the method
+		w.Header().Set("Content-Type", jsonType)
+		w.WriteHeader(http.StatusMethodNotAllowed)
+		io.WriteString(w, `{"message":"The requested resource does not support http method '`+r.Method+`'."}`)
 	default:
 		http.NotFound(w, r.Request)
 	}

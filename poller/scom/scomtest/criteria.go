@@ -24,12 +24,12 @@ var anything = criteria{match: func(*Alert) bool { return true }}
 const maxDepth = 200
 
 // parseCriteria reads a text such as (ResolutionState = '0') AND LastModified >= '2026-01-02T03:04:05Z'.
-func parseCriteria(s string, fractions bool) (criteria, error) {
+func parseCriteria(s string, dates dateRules) (criteria, error) {
 	tokens, err := scan(s)
 	if err != nil {
 		return criteria{}, err
 	}
-	p := &parser{tokens: tokens, fractions: fractions}
+	p := &parser{tokens: tokens, dates: dates}
 	c, err := p.or()
 	if err != nil {
 		return criteria{}, err
@@ -121,10 +121,10 @@ func operatorAt(s string) string {
 }
 
 type parser struct {
-	tokens    []token
-	at        int
-	depth     int
-	fractions bool
+	tokens []token
+	at     int
+	depth  int
+	dates  dateRules
 }
 
 func (p *parser) peek() token { return p.tokens[p.at] }

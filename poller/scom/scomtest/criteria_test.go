@@ -7,6 +7,8 @@ import (
 	"time"
 )
 
+var bothForms = (&Options{}).dates()
+
 func criteriaSubject() *Alert {
 	return &Alert{
 		ID: "667736a8-d59a-407b-b142-80fd74ba4041", Name: "It's 100% full", Description: "disk [C:]\nfull", Severity: 2, Priority: 1,
@@ -76,7 +78,7 @@ func TestCriteria(t *testing.T) {
 		{`Severity<>1`, true},
 	}
 	for _, tc := range cases {
-		c, err := parseCriteria(tc.text, false)
+		c, err := parseCriteria(tc.text, bothForms)
 		if err != nil {
 			t.Errorf("%s: %v", tc.text, err)
 			continue
@@ -135,11 +137,11 @@ func TestCriteriaRefused(t *testing.T) {
 		{strings.Repeat("(", 300) + "Severity=1" + strings.Repeat(")", 300), "more than 200 brackets"},
 	}
 	for _, tc := range cases {
-		if _, err := parseCriteria(tc.text, false); err == nil || !strings.Contains(err.Error(), tc.want) {
+		if _, err := parseCriteria(tc.text, bothForms); err == nil || !strings.Contains(err.Error(), tc.want) {
 			t.Errorf("%.80s: got %v, want %q", tc.text, err, tc.want)
 		}
 	}
-	if _, err := parseCriteria(`LastModified > '2026-01-02T03:04:05.123Z'`, true); err != nil {
+	if _, err := parseCriteria(`LastModified > '2026-01-02T03:04:05.123Z'`, dateRules{fractions: true, iso: true, space: time.UTC}); err != nil {
 		t.Errorf("fractions allowed: %v", err)
 	}
 }
@@ -171,7 +173,7 @@ func TestCriteriaBounds(t *testing.T) {
 		{`MonitoringObjectId = '` + a + `'`, time.Time{}, -1},
 	}
 	for _, tc := range cases {
-		c, err := parseCriteria(tc.text, false)
+		c, err := parseCriteria(tc.text, bothForms)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -194,7 +196,7 @@ func FuzzCriteria(f *testing.F) {
 	}
 	subject := criteriaSubject()
 	f.Fuzz(func(t *testing.T, s string) {
-		c, err := parseCriteria(s, false)
+		c, err := parseCriteria(s, bothForms)
 		if err != nil {
 			return
 		}
@@ -203,7 +205,7 @@ func FuzzCriteria(f *testing.F) {
 			t.Errorf("%q matches what lies before its own bound", s)
 		}
 		// Brackets change nothing, and neither does asking twice.
-		again, err := parseCriteria("("+s+") AND ("+s+")", false)
+		again, err := parseCriteria("("+s+") AND ("+s+")", bothForms)
 		if err != nil {
 			t.Fatalf("%q in brackets: %v", s, err)
 		}

@@ -27,6 +27,10 @@ type Shape struct {
 	// LocalOffset moves the times of the columns without utc in their names: how lastmodified and
 	// lastmodifiedutc differ is documented nowhere.
 	LocalOffset time.Duration
+	// LocalZone prints the same columns in the local time of this zone, summer time and all, such as Europe/Berlin.
+	LocalZone string
+	// NoUTC is a server that knows no column with utc in its name.
+	NoUTC bool
 	// Languages shows each row so many times, as the database's view does for each installed language.
 	Languages int
 }
@@ -195,7 +199,7 @@ func (p *plan) appendField(dst []byte, f *planField, a *Alert, now time.Time) (_
 	case c.instant != nil:
 		if t := c.instant(a); !t.IsZero() {
 			if c.local {
-				t = t.Add(s.LocalOffset)
+				t = s.local(t)
 			}
 			return s.Dates.append(dst, t), true
 		}

@@ -40,6 +40,13 @@ type Options struct {
 	BracedFailures bool
 	// DateFractions accepts fractions of a second in criteria; whether SCOM does is not known.
 	DateFractions bool
+	// DateForms is which dates criteria may hold: "iso" (with T and Z), "space" or both, which is the default: Microsoft's
+	// own examples and public clients use either.
+	DateForms string
+	// SpaceZone reads dates of the form "space" in this zone instead of UTC, since nothing in them says that they are UTC.
+	SpaceZone *time.Location
+	// NewResources offers what is documented since 2022 on any version: whether 2019 has it, nobody has written down.
+	NewResources bool
 	// RefusalStatus is the HTTP status beside {"errorMessage":...} for bad criteria, default 400.
 	RefusalStatus int
 	// Groups maps a groupId (2022 and later) to the ids of the objects in it.

@@ -137,23 +137,44 @@ func (p *parser) value(k kind) (value, error) {
 			err = fmt.Errorf("%q at position %d is neither true nor false", t.text, t.pos)
 		}
 	case timeKind:
-		if v.at, err = parseDate(t.text, p.fractions); err != nil {
+		if v.at, err = p.dates.parse(t.text); err != nil {
 			err = fmt.Errorf("%q at position %d is not a date", t.text, t.pos)
 		}
 	}
 	return v, err
 }
 
-// parseDate takes the two forms that are known to work, both UTC. Any other one depends on the
-// server's culture and is refused here.
-func parseDate(s string, fractions bool) (time.Time, error) {
-	if !fractions && strings.Contains(s, ".") {
+// dateRules is which dates criteria may hold.
+type dateRules struct {
+	fractions bool
+	iso       bool           // 2026-01-02T03:04:05Z
+	space     *time.Location // 2026-01-02 03:04:05, and where that is; nil: refused
+}
+
+func (o *Options) dates() dateRules {
+	r := dateRules{fractions: o.DateFractions, iso: o.DateForms != "space", space: time.UTC}
+	if o.SpaceZone != nil {
+		r.space = o.SpaceZone
+	}
+	if o.DateForms == "iso" {
+		r.space = nil
+	}
+	return r
+}
+
+// parse takes the two forms that are known to work. Any other one depends on the server's culture and is refused here.
+func (r dateRules) parse(s string) (time.Time, error) {
+	if !r.fractions && strings.Contains(s, ".") {
 		return time.Time{}, fmt.Errorf("a fraction in %q", s)
 	}
-	if t, err := time.Parse("2006-01-02T15:04:05Z", s); err == nil {
+	if t, err := time.Parse("2006-01-02T15:04:05Z", s); err == nil && r.iso {
 		return t, nil
 	}
-	return time.Parse("2006-01-02 15:04:05", s)
+	if r.space == nil {
+		return time.Time{}, fmt.Errorf("%q has no T", s)
+	}
+	t, err := time.ParseInLocation("2006-01-02 15:04:05", s, r.space)
+	return t.UTC(), err
 }
 
 // validGUID reports whether s is a GUID as SCOM prints it, in either case.

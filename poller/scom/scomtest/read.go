@@ -29,7 +29,7 @@ func (c *Console) alerts(w http.ResponseWriter, r *request) {
 	}
 	where := anything
 	if q.Criteria != nil && strings.TrimSpace(*q.Criteria) != "" {
-		if where, err = parseCriteria(*q.Criteria, c.group.opt.DateFractions); err != nil {
+		if where, err = parseCriteria(*q.Criteria, c.group.opt.dates()); err != nil {
 			refuse(w, c.group.opt.RefusalStatus, "The criteria could not be parsed. "+err.Error())
 			return
 		}
