@@ -108,7 +108,10 @@ func connectorStatus(n int) string {
 
 // offers reports whether this server knows the column at all.
 func (s Shape) offers(c *column) bool {
-	return c != nil && (!s.OnlyNeeded || c.needed) && !(s.NoUTC && c.instant != nil && !c.local)
+	if c == nil || s.OnlyNeeded && !c.needed {
+		return false
+	}
+	return !s.NoUTC || c.instant == nil || c.local
 }
 
 // local is a time as the columns without utc in their names show it: the clock on the wall, written as if it were UTC.
