@@ -98,7 +98,7 @@ func (c *Cluster) must(within time.Duration, i int, nodeID string) {
 // Agree waits until all running nodes have the same state, byte for byte.
 func (c *Cluster) Agree(within time.Duration) {
 	c.t.Helper()
-	c.Eventually(within, "the same state on every node", func() bool {
+	eventuallyEvery(c.t, 50*time.Millisecond, within, "the same state on every node", func() bool {
 		var first []byte
 		for _, r := range c.nodes {
 			var b bytes.Buffer

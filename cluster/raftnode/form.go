@@ -91,10 +91,15 @@ func (n *Node) primary() string {
 	return n.cfg.Members[i].NodeID
 }
 
+var errNotEmpty = errors.New("the data folder holds the rest of another cluster; move it away and start again")
+
 // bootstrap forms a cluster of this node alone; the others are taken in by it as its leader. The
 // cluster id is kept before anything else, and the mark is deleted after all is on disk: a kill in
 // between repeats it or finds it done.
 func (n *Node) bootstrap() error {
+	if empty, err := n.storeEmpty(); err != nil || !empty {
+		return errors.Join(err, errNotEmpty)
+	}
 	if err := n.setCluster(randomID(), state.Epoch{}); err != nil {
 		return err
 	}
@@ -105,7 +110,7 @@ func (n *Node) bootstrap() error {
 		return raft.BootstrapCluster(n.raftConfig(i), n.store, n.store, n.snaps, i.transport, conf)
 	})
 	if errors.Is(err, raft.ErrCantBootstrap) {
-		return errors.New("the data folder holds the rest of another cluster; move it away and start again")
+		return errNotEmpty
 	}
 	if err != nil {
 		return err

@@ -350,3 +350,27 @@ func TestClaimThatIsWonLateWaitsForTheLeaderOfTheMeantimeToStop(t *testing.T) {
 		})
 	}
 }
+
+// A node that is killed between the end of one raft and the start of the next is not an empty one, whatever its sibling holds.
+func TestNodeKilledWhileItTakesOverFormsNoClusterOfItsOwn(t *testing.T) {
+	for d := 100 * time.Millisecond; d < 3*time.Second; d += 100 * time.Millisecond {
+		pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+			c.Crash("secondary")
+			mustSetWithin(t, c.Node("primary"), "alone", 5*time.Second)
+			b.Wipe("secondary")
+			b.Disk("primary").Slow(400 * time.Millisecond)
+			b.Jump("primary", time.Hour) // its raft is started anew, and a claim is made before the sibling was waited for
+			time.Sleep(2300 * time.Millisecond)
+			c.Start("secondary")
+			time.Sleep(d)
+			c.Crash("primary")
+			b.Disk("primary").Heal()
+			c.Start("primary")
+			c.Voters(2, time.Minute)
+			c.Agree(10 * time.Second)
+			if got := c.Node("secondary").View().State.ManagementGroup(); got != "alone" {
+				t.Errorf("management group: got %q", got)
+			}
+		})
+	}
+}

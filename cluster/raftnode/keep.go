@@ -26,7 +26,7 @@ func (n *Node) keep(ctx context.Context) {
 	tick, daily := time.NewTicker(keepEvery), time.NewTicker(24*time.Hour)
 	defer tick.Stop()
 	defer daily.Stop()
-	for {
+	for ctx.Err() == nil && n.failedNow() == nil { // what was left half done is then not to be taken for an empty folder
 		if err := n.look(ctx); err != nil {
 			if ctx.Err() == nil {
 				n.fail(err)
@@ -52,10 +52,6 @@ func (n *Node) keep(ctx context.Context) {
 				n.log.Warn("old archives were not removed", "error", err)
 			}
 		case <-ctx.Done():
-			return
-		}
-		if n.failedNow() != nil {
-			return
 		}
 	}
 }
