@@ -35,6 +35,7 @@ type Deps struct {
 	Parked   Parked
 	Office   Office
 	Closes   Submitter
+	Levels   Levels
 	// Vanished tells the pipelines that the alerts which SCOM does not show any more are really gone; it
 	// returns how many they hold back for that word. ErrElsewhere, wrapped, on a node that does not poll.
 	Vanished func() (int, error)
@@ -86,6 +87,7 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	get("/api/v1/outbox", s.reading(http.HandlerFunc(s.outbox)))
 	get("/api/v1/parked-requests", s.reading(http.HandlerFunc(s.parkedRequests)))
 	get("/api/v1/members", s.reading(http.HandlerFunc(s.members)))
+	get("/api/v1/loglevel", s.reading(http.HandlerFunc(s.logLevel)))
 	get("/api/v1/maintenance", s.reading(http.HandlerFunc(s.maintenance)))
 	get("/", s.reading(http.HandlerFunc(s.statusPage)))
 	get("/maintenance", s.reading(http.HandlerFunc(s.maintenancePage)))
@@ -98,6 +100,7 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	r.Handle("/api/v1/maintenance", s.writing(writeDeadline, ordered(s.maintain))).Methods(http.MethodPost)
 	r.Handle("/api/v1/transfer", s.writing(writeDeadline, ordered(s.transferTo))).Methods(http.MethodPost)
 	r.Handle("/api/v1/takeover", s.writing(takeoverDeadline, ordered(s.takeOver))).Methods(http.MethodPost)
+	r.Handle("/api/v1/loglevel", s.writing(writeDeadline, s.setLogLevel)).Methods(http.MethodPut, http.MethodPost)
 	r.Handle("/api/v1/members/{id}", s.writing(writeDeadline, s.removeMember)).Methods(http.MethodDelete)
 	r.Handle("/maintenance", http.HandlerFunc(s.maintenanceForm)).Methods(http.MethodPost)
 	return r

@@ -30,6 +30,7 @@ type node struct {
 	parked    fakeParked
 	office    fakeOffice
 	closes    fakeCloses
+	levels    fakeLevels
 	log       bytes.Buffer
 }
 
@@ -41,7 +42,7 @@ func (n *node) handler(token string) http.Handler {
 	return New(Config{ReadToken: token, OperatorToken: n.operators, CallbackToken: n.callers, Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
 		Status: func() v1.Status { return n.status }, Ready: func() []string { return n.ready },
 		Leader: func() bool { return n.leads }, Gatherer: reg,
-		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Closes: &n.closes, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
+		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Closes: &n.closes, Levels: &n.levels, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
 		Vanished: func() (int, error) {
 			if !n.leads {
 				return 0, fmt.Errorf("%w; primary leads", ErrElsewhere)

@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	"scomconnector/cmd/daemon"
+	"scomconnector/cmd/journal"
 	"scomconnector/cmd/settings"
 	"scomconnector/poller/scom/scomtest"
 	"scomconnector/publisher/publishertest"
@@ -38,8 +37,12 @@ func TestSlowDiskNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	log, err := journal.Open(journal.Config{Level: "WARN"}, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	err = daemon.Run(context.Background(), daemon.Options{
-		Node: node, ClusterText: text, Version: "bench", Log: hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: os.Stderr}),
+		Node: node, ClusterText: text, Version: "bench", Log: log.Logger(), Audit: log.Audit(), Levels: log,
 		BeforeWrite: func(string) error { <-time.After(delay); return nil },
 	})
 	if err != nil {

@@ -28,6 +28,7 @@ var floors = map[string]int{
 	"cmd/settings":          4,
 	"cmd/settings/pki":      4,
 	"cmd/settings/scaffold": 4,
+	"cmd/journal":           4,
 	"cmd/daemon":            4,
 	"cmd/scomconnector":     5,
 }

@@ -14,11 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	v1 "scomconnector/api/v1"
 	"scomconnector/cluster/raftnode"
 	"scomconnector/cmd/daemon"
+	"scomconnector/cmd/journal"
 	"scomconnector/cmd/settings"
 	"scomconnector/poller/scom/scomtest"
 	"scomconnector/publisher/publishertest"
@@ -40,6 +39,7 @@ type world struct {
 	node     string   // further keys of each node.json
 	password string   // reference to SCOM's password
 	log      *lockedBuffer
+	level    string      // of the log; empty: INFO
 	severed  [][2]string // links of nodes to consoles and LAMs
 }
 
@@ -179,8 +179,8 @@ func (w *world) start(id string) {
 	opts := daemon.Options{
 		Node: node, ClusterFile: "SCOMConnectorConfig.json", Version: "test", Listener: api, ClusterListener: port,
 		Dial: w.net.Dialer(host(id)), Memory: w.disks[id],
-		Log: hclog.New(&hclog.LoggerOptions{Name: id, Level: hclog.Info, Output: w.log}),
 	}
+	w.logsInto(&opts, id)
 	if id != "witness" {
 		opts.ClusterText = []byte(w.clusterText())
 	}
@@ -188,6 +188,16 @@ func (w *world) start(id string) {
 	r := &running{cancel: cancel, done: make(chan error, 1)}
 	w.running[id] = r
 	go func() { r.done <- daemon.Run(ctx, opts) }()
+}
+
+// logsInto has a node log as the program does.
+func (w *world) logsInto(opts *daemon.Options, id string) {
+	w.t.Helper()
+	j, err := journal.Open(journal.Config{Level: w.level}, w.log)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	opts.Log, opts.Audit, opts.Levels = j.Logger().Named(id), j.Audit().Named(id), j
 }
 
 // stop ends a daemon in good order.

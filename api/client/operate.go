@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -66,6 +67,24 @@ func (c *Client) ConfirmVanished(ctx context.Context) (int, error) {
 	var v v1.Vanished
 	err := c.do(ctx, call{method: http.MethodPost, path: "/api/v1/reconcile/confirm", into: &v})
 	return v.Vanished, err
+}
+
+// LogLevel is how much the node logs.
+func (c *Client) LogLevel(ctx context.Context) (string, error) {
+	var l v1.LogLevel
+	err := c.get(ctx, "/api/v1/loglevel", &l)
+	return l.Level, err
+}
+
+// SetLogLevel changes it until the node's next start, and returns what it is then.
+func (c *Client) SetLogLevel(ctx context.Context, level string) (string, error) {
+	l := v1.LogLevel{Level: level}
+	body, err := json.Marshal(l)
+	if err != nil {
+		return "", &Error{Message: "the order cannot be written as JSON: " + err.Error(), Err: err}
+	}
+	err = c.do(ctx, call{method: http.MethodPut, path: "/api/v1/loglevel", body: body, into: &l})
+	return l.Level, err
 }
 
 // parkedPath keeps the slashes of a pipeline's name.

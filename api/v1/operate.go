@@ -47,3 +47,8 @@ type ParkedPayload struct {
 type Vanished struct {
 	Vanished int `json:"vanished"` // alerts that were held back for that word; the next reconcile closes them
 }
+
+// LogLevel is how much a node logs: OFF, FATAL, ERROR, WARN, INFO, DEBUG or ALL.
+type LogLevel struct {
+	Level string `json:"level"`
+}

@@ -33,6 +33,8 @@ type Options struct {
 	ClusterText []byte
 	Version     string
 	Log         hclog.Logger
+	Audit       hclog.Logger // what people change, whatever Log's level is
+	Levels      api.Levels   // of Log
 	// Listener and ClusterListener replace listening on the node's addresses; nil: listen.
 	Listener, ClusterListener net.Listener
 	// Dial replaces TCP towards SCOM, LAMs and other nodes, and Memory the DataDir, for networks and
@@ -172,7 +174,7 @@ func (n *node) serve(ctx context.Context, server *http.Server, ln net.Listener) 
 	select {
 	case <-ctx.Done():
 	case fault = <-faults:
-		n.log.Error("this node cannot go on", "reason", fault)
+		n.log.Error("this node cannot go on", "reason", fault, "fatal", true)
 	}
 	n.stop(leave, left)
 	end()
@@ -288,7 +290,7 @@ func (n *node) server() (*http.Server, error) {
 	}
 	handler := api.New(api.Config{ReadToken: readers, OperatorToken: operators, CallbackToken: callers}, api.Deps{
 		Status: n.status, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg, Closes: closer{n},
-		Settings: applier{n}, Parked: shelf{n}, Office: office{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.log.Named("audit"),
+		Settings: applier{n}, Parked: shelf{n}, Office: office{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.opts.Audit, Levels: n.opts.Levels,
 	})
 	server := api.Server(handler)
 	server.ErrorLog = n.log.Named("api").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})

@@ -213,11 +213,11 @@ func (n *demoNode) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log, closeLog, err := newLog(opts.Node, io.Discard)
+	log, err := openLog(opts.Node, io.Discard)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
-	opts.Log, opts.Listener, opts.ClusterListener = log, n.api, n.raw
-	return daemon.Run(ctx, opts)
+	opts.Log, opts.Audit, opts.Levels = log.Logger(), log.Audit(), log
+	opts.Listener, opts.ClusterListener = n.api, n.raw
+	return errors.Join(daemon.Run(ctx, opts), log.Close())
 }

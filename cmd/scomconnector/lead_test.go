@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	"scomconnector/api"
 	v1 "scomconnector/api/v1"
+	"scomconnector/cmd/journal"
 )
 
 // scene is a node with a real API whose cluster is made up. It is an api.Office that does what it is asked at once.
@@ -51,11 +53,22 @@ func scenes(t *testing.T, gone string) string {
 	} {
 		h := api.New(api.Config{Addresses: nil}, api.Deps{
 			Status: s.now, Ready: func() []string { return nil }, Leader: func() bool { now := s.now(); return now.Leader == now.Node },
-			Gatherer: prometheus.NewRegistry(), Office: s, Closes: &s.closes, Parked: &s.closes, Names: func() []string { return nil }, Log: hclog.NewNullLogger(),
+			Gatherer: prometheus.NewRegistry(), Office: s, Closes: &s.closes, Parked: &s.closes, Names: func() []string { return nil },
+			Log: hclog.NewNullLogger(), Levels: quiet(t),
 		})
 		mux.Handle("/"+name+"/", http.StripPrefix("/"+name, h))
 	}
 	return srv.URL
+}
+
+// quiet is a log that nobody reads, whose level may be changed.
+func quiet(t *testing.T) *journal.Journal {
+	t.Helper()
+	j, err := journal.Open(journal.Config{}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
 }
 
 func (s *scene) now() v1.Status {

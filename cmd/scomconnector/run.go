@@ -13,10 +13,10 @@ import (
 	"syscall"
 
 	"github.com/hashicorp/go-hclog"
-	"gopkg.in/natefinch/lumberjack.v2"
 
 	"scomconnector/cluster"
 	"scomconnector/cmd/daemon"
+	"scomconnector/cmd/journal"
 	"scomconnector/cmd/settings"
 )
 
@@ -68,21 +68,32 @@ func runNode(t terminal, args []string) error {
 	if err != nil {
 		return err
 	}
-	log, closeLog, err := newLog(opts.Node, t.err)
+	log, err := openLog(opts.Node, t.err)
 	if err != nil {
 		return err
 	}
-	defer closeLog()
-	opts.Log = log
-	ctx, stop := untilSignal(log)
+	defer closeLog(t, log)
+	opts.Log, opts.Audit, opts.Levels = log.Logger(), log.Audit(), log
+	if file := opts.Node.Log.File; file != "" {
+		if err := journal.KeepCrashes(filepath.Dir(file)); err != nil {
+			opts.Log.Warn("a crash would leave no stack beside the log", "error", err)
+		}
+	}
+	ctx, stop := untilSignal(opts.Log)
 	defer stop()
 	if err := daemon.Run(ctx, opts); err != nil {
 		if opts.Node.Log.File != "" { // elsewhere the error's own line is the last of the log
-			log.Error("stopped", "error", err)
+			opts.Log.Error("stopped", "error", err, "fatal", true)
 		}
 		return startHint(err)
 	}
 	return nil
+}
+
+func closeLog(t terminal, log *journal.Journal) {
+	if err := log.Close(); err != nil {
+		fmt.Fprintln(t.err, "close the log:", err)
+	}
 }
 
 // startHint adds what to do where the error is one that every operator meets some day.
@@ -122,25 +133,12 @@ func loadOptions(f files) (daemon.Options, error) {
 	return opts, nil
 }
 
-// newLog makes the log that node.json asks for; to is used where no file is named.
-func newLog(node *settings.Node, to io.Writer) (hclog.Logger, func(), error) {
-	closeLog := func() {}
-	if file := node.Log.File; file != "" {
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			return nil, nil, fmt.Errorf("folder of Log.File: %w", err)
-		}
-		rotated := &lumberjack.Logger{Filename: file, MaxSize: node.Log.MaxSizeMB, MaxBackups: node.Log.MaxBackups}
-		to, closeLog = rotated, func() {
-			if err := rotated.Close(); err != nil {
-				fmt.Fprintln(os.Stderr, "close the log:", err)
-			}
-		}
-	}
-	log := hclog.New(&hclog.LoggerOptions{
-		Name: "scomconnector", Level: hclog.LevelFromString(node.Log.Level), Output: to,
-		JSONFormat: node.Log.Format == "json", TimeFormat: "2006-01-02T15:04:05.000Z07:00",
-	})
-	return log, closeLog, nil
+// openLog begins the log that node.json asks for; console is used where no file is named.
+func openLog(node *settings.Node, console io.Writer) (*journal.Journal, error) {
+	l := node.Log
+	return journal.Open(journal.Config{
+		Level: l.Level, Format: l.Format, File: l.File, MaxSizeMB: l.MaxSizeMB, MaxBackups: l.MaxBackups, EventLog: l.EventLog,
+	}, console)
 }
 
 // untilSignal is a context that ends with the first SIGINT or SIGTERM; the second ends the process.

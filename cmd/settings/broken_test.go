@@ -233,7 +233,7 @@ var brokenNodes = []broken{
 		`node.json:12: Auth: must be an object, not text (accepted: an object: { ... })`,
 	}},
 	{"", `"Log": {"Level": "LOUD", "Format": "xml", "MaxSizeMB": 0, "MaxBackups": "0"},`, []string{
-		`node.json:12: Log.Level: "LOUD" is none of the possible words (accepted: TRACE, DEBUG, INFO, WARN, ERROR, OFF)`,
+		`node.json:12: Log.Level: "LOUD" is none of the possible words (accepted: OFF, FATAL, ERROR, WARN, INFO, DEBUG, ALL)`,
 		`node.json:12: Log.Format: "xml" is none of the possible words (accepted: text, json)`,
 		`node.json:12: Log.MaxSizeMB: 0 is too small (accepted: 1 to 1000)`,
 		`node.json:12: Log.MaxBackups: 0 is too small (accepted: 1 to 100)`,
@@ -242,7 +242,7 @@ var brokenNodes = []broken{
 		`node.json:12: Log.EventLog: is neither true nor false: "yes" (accepted: true, false)`,
 	}},
 	{"", `"Log": {"EventLog": true},`, []string{
-		`warning: node.json:12: Log.EventLog: the event log is written by the Windows service only, which is not built yet`,
+		`warning: node.json:12: Log.EventLog: only Windows has an event log`,
 	}},
 	{"", `"AdvertiseUrl": "scomc1:8085",`, []string{
 		`node.json:12: AdvertiseUrl: is no web address (accepted: an address that begins with http:// or https://)`,

@@ -51,7 +51,7 @@ func TestEveryKeyOfNodeJsonHasItsRange(t *testing.T) {
 		"Tls.CertFile: " + aPath, "Tls.KeyFile: " + aPath, "Tls.CaFile: " + aPath, "Tls.RequireClientCert: " + boolean,
 		"ClusterTls.CertFile: " + aPath, "ClusterTls.KeyFile: " + aPath, "ClusterTls.CaFile: " + aPath,
 		"Auth.OperatorTokenFile: " + aPath, "Auth.CallbackTokenFile: " + aPath, "Auth.ReadTokenFile: " + aPath,
-		"Log.Level: TRACE, DEBUG, INFO, WARN, ERROR, OFF", "Log.Format: text, json", "Log.File: " + aPath,
+		"Log.Level: OFF, FATAL, ERROR, WARN, INFO, DEBUG, ALL", "Log.Format: text, json", "Log.File: " + aPath,
 		"Log.MaxSizeMB: 1 to 1000", "Log.MaxBackups: 1 to 100", "Log.EventLog: " + boolean,
 	}
 	compareRows(t, rows("", new(Node).table()), want)

@@ -68,9 +68,9 @@ type Auth struct {
 
 // Log says where the log goes and how much of it is kept.
 type Log struct {
-	Level      string // TRACE, DEBUG, INFO, WARN, ERROR, OFF
+	Level      string // OFF, FATAL, ERROR, WARN, INFO, DEBUG, ALL, as the original
 	Format     string // text, json
-	File       string // empty: standard error
+	File       string // empty: standard error; as a service: a file in DataDir/logs
 	MaxSizeMB  int
 	MaxBackups int
 	EventLog   bool // Windows
@@ -130,7 +130,7 @@ func (n *Node) table() []key {
 			file("ReadTokenFile", &n.Auth.ReadTokenFile),
 		}),
 		object("Log", []key{
-			choice("Level", &n.Log.Level, "TRACE", "DEBUG", "INFO", "WARN", "ERROR", "OFF"),
+			choice("Level", &n.Log.Level, "OFF", "FATAL", "ERROR", "WARN", "INFO", "DEBUG", "ALL"),
 			choice("Format", &n.Log.Format, "text", "json"),
 			file("File", &n.Log.File),
 			whole("MaxSizeMB", &n.Log.MaxSizeMB, 1, 1000),

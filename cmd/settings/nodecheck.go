@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 
 	"scomconnector/cluster"
@@ -24,8 +25,8 @@ func (n *Node) check(r *reader) {
 	if n.PairTakeover == "claim" && n.ClaimDir == "" && n.strictPair() {
 		r.faultAt(r.offset("PairTakeover"), "ClaimDir", "", "PairTakeover claim needs a folder that both nodes reach")
 	}
-	if n.Log.EventLog {
-		r.warn("Log.EventLog", "the event log is written by the Windows service only, which is not built yet")
+	if n.Log.EventLog && runtime.GOOS != "windows" {
+		r.warn("Log.EventLog", "only Windows has an event log")
 	}
 	n.AdvertiseUrl = n.advertised()
 	for i := range n.Members {

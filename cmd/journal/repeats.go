@@ -1,0 +1,117 @@
+package journal
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+)
+
+// Limits of what is said again and again.
+const (
+	// manyTimes a line is written before it is only counted: who comes and goes three times is a matter of its own each time.
+	manyTimes = 4
+	// countFor is how long it is counted before one line tells how often it was.
+	countFor = 30 * time.Minute
+	// maxCounted lines are told apart; what comes beyond is written.
+	maxCounted = 1000
+)
+
+// repeats keeps a log readable where something flaps: a console that fails every third poll would write a line a second, and
+// hide what matters. Lines that differ only in their figures are the same. The last of those kept back is written, with their
+// number, so that nobody is left with an old one.
+type repeats struct {
+	tell func(r *repeat) // writes that line
+
+	mu  sync.Mutex // guards what follows
+	all map[string]*repeat
+	end bool
+}
+
+type repeat struct {
+	level   hclog.Level
+	last    string // as text
+	written int
+	kept    int // back, since the last line
+	timer   *time.Timer
+}
+
+// keepBack reports whether the line has been written often enough.
+func (r *repeats) keepBack(level hclog.Level, msg string, args []any) bool {
+	line := text(msg, args)
+	key := withoutFigures(line)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	one := r.all[key]
+	if one == nil {
+		if len(r.all) >= maxCounted || r.end {
+			return false
+		}
+		one = &repeat{level: level}
+		one.timer = time.AfterFunc(countFor, func() { r.turn(key, one) })
+		r.all[key] = one
+	}
+	if one.written < manyTimes {
+		one.written++
+		return false
+	}
+	one.kept++
+	one.last = line
+	return true
+}
+
+// turn ends a time of counting: what has not come again is forgotten.
+func (r *repeats) turn(key string, one *repeat) {
+	r.mu.Lock()
+	if r.end {
+		r.mu.Unlock()
+		return
+	}
+	told := *one
+	if one.kept == 0 {
+		delete(r.all, key)
+	} else {
+		one.kept = 0
+		one.timer.Reset(countFor)
+	}
+	r.mu.Unlock()
+	if told.kept > 0 {
+		r.tell(&told)
+	}
+}
+
+// close tells what was counted so far.
+func (r *repeats) close() {
+	r.mu.Lock()
+	r.end = true
+	all := r.all
+	r.all = nil
+	r.mu.Unlock()
+	for _, one := range all {
+		one.timer.Stop()
+		if one.kept > 0 {
+			r.tell(one)
+		}
+	}
+}
+
+// text is a line as it would be read.
+func text(msg string, args []any) string {
+	var b strings.Builder
+	b.WriteString(msg)
+	for i := 0; i+1 < len(args); i += 2 {
+		fmt.Fprintf(&b, " %v=%v", args[i], args[i+1])
+	}
+	return b.String()
+}
+
+func withoutFigures(s string) string {
+	return strings.Map(func(c rune) rune {
+		if '0' <= c && c <= '9' {
+			return -1
+		}
+		return c
+	}, s)
+}

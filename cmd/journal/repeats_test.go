@@ -1,0 +1,106 @@
+package journal
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// What flaps for an hour makes a handful of lines, the last of which is not old; what is fatal, what differs, and what people
+// change, is never kept back; and from DEBUG on nothing is.
+func TestWhatIsSaidAgainAndAgainIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		j := open(t, Config{}, &out)
+		log := j.Logger().Named("scom")
+		lines := func() int { n := strings.Count(out.String(), "\n"); out.Reset(); return n }
+		for i := range 3600 {
+			log.Warn("console failed", "console", "scom1", "error", fmt.Sprintf("HTTP 50%d after %d ms", i%4, i))
+			time.Sleep(time.Second)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		told := out.String()
+		if n := lines(); n != manyTimes+2 {
+			t.Errorf("an hour makes %d lines, want %d:\n%s", n, manyTimes+2, told)
+		}
+		sum := manyTimes
+		for _, m := range regexp.MustCompile(`times=(\d+)`).FindAllStringSubmatch(told, -1) {
+			n, _ := strconv.Atoi(m[1])
+			sum += n
+		}
+		if sum != 3600 || !strings.Contains(told, "after 3599 ms") {
+			t.Errorf("it does not say how often, and what was last:\n%s", told)
+		}
+		for i := range 20 {
+			log.Warn("console failed", "console", strings.Repeat("x", i))
+			log.Error("end", "fatal", true)
+			j.Audit().Info("operator write")
+		}
+		if n := lines(); n != 60 {
+			t.Errorf("%d lines, want all 60", n)
+		}
+		time.Sleep(3 * countFor)
+		synctest.Wait()
+		lines()
+		log.Warn("console failed", "console", "scom1", "error", "HTTP 503 after 1 ms")
+		if n := lines(); n != 1 {
+			t.Errorf("what comes again after a calm time makes %d lines, want 1", n)
+		}
+		j.SetLevel("DEBUG")
+		for range 20 {
+			log.Warn("console failed", "console", "scom1", "error", "HTTP 503 after 1 ms")
+		}
+		if n := lines(); n != 20 {
+			t.Errorf("at DEBUG there are %d lines, want 20", n)
+		}
+	})
+}
+
+// The end of the log tells what was kept back, and what was kept back below the level is not told at all.
+func TestTheEndTellsWhatWasKeptBack(t *testing.T) {
+	var out bytes.Buffer
+	j, err := Open(Config{}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		j.Logger().Info("flaps")
+		j.Logger().Error("breaks")
+	}
+	j.SetLevel("ERROR")
+	out.Reset()
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if got := out.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "times=6 last=breaks") {
+		t.Errorf("the end says %q, want how often it broke", got)
+	}
+}
+
+// A log of ever new lines costs no more memory than one of a thousand.
+func TestFewLinesAreToldApart(t *testing.T) {
+	var out bytes.Buffer
+	j := open(t, Config{}, &out)
+	name := []byte("aaaaa")
+	for range 3 * maxCounted {
+		j.Logger().Info("new", "name", string(name))
+		for i := range name {
+			if name[i]++; name[i] <= 'z' {
+				break
+			}
+			name[i] = 'a'
+		}
+	}
+	if n := len(j.repeats.all); n > maxCounted {
+		t.Errorf("%d are remembered, want at most %d", n, maxCounted)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 3*maxCounted {
+		t.Errorf("%d lines, want all %d", n, 3*maxCounted)
+	}
+}
