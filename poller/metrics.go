@@ -13,6 +13,7 @@ type Metrics struct {
 	alerts   *prometheus.CounterVec
 	lag      prometheus.Histogram
 	lateness prometheus.Histogram
+	offset   prometheus.Gauge
 }
 
 // The labels, closed sets. Streams are those that a pipeline may carry.
@@ -39,6 +40,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "scomconnector_lateness_seconds", Help: "From an alert's lastModified to the first answer that showed it, by SCOM's clock.",
 			Buckets: []float64{1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 300, 900}}),
+		offset: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "scomconnector_clock_offset_seconds", Help: "This machine's clock less that of the SCOM console which answered last, exact to about a second; 0 before any answer."}),
 	}
 	for _, stream := range metricStreams {
 		for _, o := range pollOutcomes {
@@ -49,7 +52,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}
 	}
 	if reg != nil {
-		reg.MustRegister(m.polls, m.pollTime, m.alerts, m.lag, m.lateness)
+		reg.MustRegister(m.polls, m.pollTime, m.alerts, m.lag, m.lateness, m.offset)
 	}
 	return m
 }

@@ -196,6 +196,7 @@ func (r *reader) note(ans alert.Answer) {
 	b := &r.p.board
 	if ans.ServerDate != 0 {
 		r.clock.set(ans.ServerDate, began)
+		r.p.metrics.offset.Set(alert.MillisOf(began).Sub(ans.ServerDate).Seconds())
 		b.warn(warnNoDate, "")
 	} else {
 		r.clock.set(alert.MillisOf(began), began)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
 )
 
@@ -30,6 +31,9 @@ var (
 	descCommitAge    = desc("commit_age_seconds", "Age of the newest command this node has applied; NaN without any since the start.")
 	descConfig       = desc("config_version", "Version of the cluster-wide settings in use.")
 	descParked       = desc("parked", "Entries refused for good and waiting for a person.")
+	descOldest       = desc("outbox_oldest_timestamp_seconds", "When the oldest close request that is not settled was accepted, as seconds since 1970; 0 without any.")
+	descVerdict      = desc("verdict", "1 for the level that the first line of the page has, 0 for the others.", "level")
+	descDisk         = desc("disk_free_bytes", "What this process may still write where DataDir is; NaN if that cannot be told.")
 	descOutbox       = desc("outbox_pending", "Accepted close requests not yet settled.")
 	descBuild        = desc("build_info", "Always 1; the labels say what runs.", "version", "go", "os", "arch")
 	descCursor       = desc("cursor_timestamp_seconds", "SCOM's time up to which the pipeline has delivered, as seconds since 1970.", "pipeline")
@@ -44,7 +48,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descIsLeader, descTerm, descEpoch, descVoters, descChanges, descPeer,
-		descCommitAge, descConfig, descParked, descOutbox, descBuild, descCursor, descCertExpiry} {
+		descCommitAge, descConfig, descParked, descOutbox, descOldest, descVerdict, descDisk, descBuild, descCursor, descCertExpiry} {
 		ch <- d
 	}
 }
@@ -68,16 +72,40 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	version := view.State.Config().Version
 	gauge(descConfig, float64(version))
 	parked := len(view.State.ParkedRequests())
+	cursors := g.node.newCursors(version)
 	for _, p := range view.State.Pipelines() {
 		parked += p.ParkedNow
-		gauge(descCursor, seconds(p.Cursor.Time()), p.Name)
+		cursors[p.Name] = seconds(p.Cursor.Time())
+	}
+	for name, at := range cursors {
+		gauge(descCursor, at, name)
 	}
 	gauge(descParked, float64(parked))
-	pending, _, _ := view.State.OutboxInfo()
+	pending, _, oldest := view.State.OutboxInfo()
 	gauge(descOutbox, float64(pending))
+	gauge(descOldest, seconds(oldest))
+	level := g.node.status().Verdict.Level
+	for _, l := range []v1.Level{v1.OK, v1.Degraded, v1.Stopped} {
+		gauge(descVerdict, boolean(l == level), string(l))
+	}
+	gauge(descDisk, diskFree(g.node.opts.Node.DataDir))
 	gauge(descCertExpiry, expiry(g.node.opts.Node.Tls.CertFile), "api")
 	gauge(descCertExpiry, expiry(g.node.opts.Node.ClusterTls.CertFile), "cluster")
 	gauge(descBuild, 1, g.node.opts.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
+// newCursors are those of the settings in use, none of which has moved yet.
+func (n *node) newCursors(version uint64) map[string]float64 {
+	all := map[string]float64{}
+	if version == 0 {
+		return all
+	}
+	if cfg, err := n.settingsOf(version); err == nil {
+		for _, name := range destinationNames(cfg) {
+			all[pipelineName(name)] = 0
+		}
+	}
+	return all
 }
 
 // expiry reads the file at each scrape, since a renewed one is used without a restart.
