@@ -59,6 +59,7 @@ func New(cfg Config, deps Deps) http.Handler {
 		deps: deps, page: newPage(cfg.Location), readers: newToken(cfg.ReadToken), operators: newToken(cfg.OperatorToken),
 		callers: newToken(cfg.CallbackToken), audit: audit{log: deps.Log}, addresses: cfg.Addresses, codes: newCodes(),
 		strangers: newStrangers(), taking: make(chan struct{}, maxTaking), waiting: make(chan struct{}, maxWaiting),
+		listeners: make(chan struct{}, maxListeners),
 	}
 	if s.addresses == nil {
 		s.addresses = net.InterfaceAddrs
@@ -90,7 +91,11 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	get("/api/v1/loglevel", s.reading(http.HandlerFunc(s.logLevel)))
 	get("/api/v1/maintenance", s.reading(http.HandlerFunc(s.maintenance)))
 	get("/", s.reading(http.HandlerFunc(s.statusPage)))
+	get("/page.js", s.reading(http.HandlerFunc(s.pageScript)))
+	get("/settings", s.reading(http.HandlerFunc(s.settingsPage)))
 	get("/maintenance", s.reading(http.HandlerFunc(s.maintenancePage)))
+	get("/act/{act}", s.reading(http.HandlerFunc(s.actPage)))
+	get("/api/v1/events", s.reading(http.HandlerFunc(s.events)))
 	r.Handle(eventPost, http.HandlerFunc(s.close)).Methods(http.MethodPost)
 	r.Handle("/api/v1/parked-requests/{id}/retry", s.writing(writeDeadline, s.retryRequest)).Methods(http.MethodPost)
 	r.Handle("/api/v1/parked-requests/{id}", s.writing(writeDeadline, s.discardRequest)).Methods(http.MethodDelete)
@@ -103,6 +108,7 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	r.Handle("/api/v1/loglevel", s.writing(writeDeadline, s.setLogLevel)).Methods(http.MethodPut, http.MethodPost)
 	r.Handle("/api/v1/members/{id}", s.writing(writeDeadline, s.removeMember)).Methods(http.MethodDelete)
 	r.Handle("/maintenance", http.HandlerFunc(s.maintenanceForm)).Methods(http.MethodPost)
+	r.Handle("/act/{act}", http.HandlerFunc(s.actForm)).Methods(http.MethodPost)
 	return r
 }
 
@@ -158,6 +164,8 @@ type server struct {
 	waiting   chan struct{} // a place for each that waits for SCOM's verdict
 	audit     audit
 	codes     *codes
+	listeners chan struct{} // a place for each who follows the events
+	live      live
 	addresses func() ([]net.Addr, error)
 }
 
@@ -204,6 +212,11 @@ func filled(s v1.Status) v1.Status {
 	fill(&s.LAMs)
 	fill(&s.Members)
 	fill(&s.Parked.Newest)
+	fill(&s.Refused.Requests)
+	fill(&s.Outbox.Entries)
+	fill(&s.Outbox.Settled)
+	fill(&s.Config.Versions)
+	fill(&s.Certificates)
 	fill(&s.Maintenance)
 	fill(&s.Changes)
 	fill(&s.Takeover.Warnings)

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -21,6 +22,7 @@ import (
 // node is a handler whose facts a test may change.
 type node struct {
 	status    v1.Status
+	read      func() v1.Status // nil: status
 	ready     []string
 	leads     bool
 	operators string // token
@@ -40,7 +42,7 @@ func (n *node) handler(token string) http.Handler {
 	reg.MustRegister(c)
 	c.Add(3)
 	return New(Config{ReadToken: token, OperatorToken: n.operators, CallbackToken: n.callers, Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
-		Status: func() v1.Status { return n.status }, Ready: func() []string { return n.ready },
+		Status: n.current, Ready: func() []string { return n.ready },
 		Leader: func() bool { return n.leads }, Gatherer: reg,
 		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Closes: &n.closes, Levels: &n.levels, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
 		Vanished: func() (int, error) {
@@ -166,23 +168,30 @@ func TestReadTokenGuardsReadingButNotProbes(t *testing.T) {
 
 func TestEveryAnswerCarriesTheGuards(t *testing.T) {
 	h := (&node{status: healthy()}).handler("")
-	for _, path := range []string{"/", "/healthz", "/metrics", "/api/v1/status", "/nothing"} {
+	policies := map[string]string{"/": livePolicy, "/act/transfer": formPolicy, "/maintenance": formPolicy}
+	for _, path := range []string{"/", "/healthz", "/metrics", "/api/v1/status", "/nothing", "/page.js", "/settings", "/act/transfer", "/act/nothing", "/maintenance"} {
 		head := ask(h, "GET", path).Header()
 		for name, want := range map[string]string{
-			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
-			"Content-Security-Policy": policy,
+			"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store",
+			"Content-Security-Policy": cmp.Or(policies[path], policy),
 		} {
 			if got := head.Get(name); got != want {
 				t.Errorf("%s: %s is %q, want %q", path, name, got, want)
 			}
 		}
+		// With no-referrer a browser gives no origin with a form.
+		if got, form := head.Get("Referrer-Policy"), policies[path] == formPolicy; got != map[bool]string{true: "same-origin", false: "no-referrer"}[form] {
+			t.Errorf("%s: Referrer-Policy is %q", path, got)
+		}
 		if head.Get("Content-Type") == "" {
 			t.Errorf("%s: no Content-Type", path)
 		}
 	}
-	for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'"} {
-		if !strings.Contains(policy, part) || strings.Contains(policy, "unsafe") || strings.Contains(policy, "script-src") {
-			t.Errorf("policy is %q, want %q and nothing unsafe", policy, part)
+	for _, p := range []string{policy, livePolicy, formPolicy} {
+		for _, part := range []string{"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} {
+			if !strings.Contains(p, part) || strings.Contains(p, "unsafe") || strings.Contains(p, "script-src") != (p == livePolicy) {
+				t.Errorf("policy is %q, want %q and nothing unsafe", p, part)
+			}
 		}
 	}
 }
@@ -201,4 +210,11 @@ func TestServerHasLimits(t *testing.T) {
 	if s.ReadHeaderTimeout <= 0 || s.ReadTimeout <= 0 || s.WriteTimeout <= 30*time.Second || s.IdleTimeout <= 0 || s.MaxHeaderBytes <= 0 {
 		t.Errorf("a limit is missing: %+v", s)
 	}
+}
+
+func (n *node) current() v1.Status {
+	if n.read != nil {
+		return n.read()
+	}
+	return n.status
 }

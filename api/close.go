@@ -208,7 +208,7 @@ func (s *server) await(ctx context.Context, id string, wait time.Duration) (v1.C
 // within is ctx for at most so long, and until the node stops.
 func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, d)
-	closing, ok := ctx.Value(closingKey{}).(context.Context)
+	closing, ok := ctx.Value(closingKey{}).(context.Context) // without one nothing is ever shut down
 	if !ok {
 		return ctx, cancel
 	}

@@ -4,13 +4,16 @@
 //	srv := api.Server(h)
 //	go srv.Serve(listener)
 //
-//	GET /                the status page
+//	GET /                the status page, with /page.js to keep it up to date
+//	GET /settings        a page with the settings in use, and those before
+//	GET /act/...         pages that say what an act would do (transfer, retry, remove), with a form; POST is that form
 //	GET /maintenance     a page with who leads, what would happen, and a form; POST is that form
 //	GET /healthz         200 while the process serves at all
 //	GET /readyz          200 when this node can take a close request, else 503 and a reason a line
 //	GET /leader          200 on the node that polls, else 503: for a load balancer in front of the nodes
 //	GET /metrics         Prometheus
 //	GET /api/v1/...      what the page shows as JSON, the settings, the outbox, the parked entries (openapi.yaml)
+//	GET /api/v1/events   server-sent events of the status
 //	POST /event_post/    a moobot's request to close an alert, or to change it, on any node
 //	PUT, POST, DELETE    what an operator may change: settings, parked entries, who leads
 //
@@ -18,9 +21,15 @@
 // a page never needs a lock of the poller's, and a slow browser never holds one. What an operator may change
 // crosses as the small interfaces Settings, Parked and Office, close requests as Submitter.
 //
-// The pages work without JavaScript and ask for nothing outside, because the machines it is read on have
-// no way out, and because names in alerts come from strangers: with a content security policy that allows
-// no script at all, a hostile one stays text. The status page is refreshed by the browser.
+// The pages work without JavaScript and ask for nothing outside, because the machines they are read on have
+// no way out. Names in alerts come from strangers: with a content security policy that allows no script but the node's own file, and
+// that only on the status page, a hostile one stays text.
+//
+// The status page is a pure function of the status, and one template makes it, always: the events that keep an open page up to date
+// carry the part that this template has made, and the script only puts it in place. A second renderer in JavaScript would say something
+// else one day, on the night when somebody reads it. The script adds what only a browser can know: the reader's time zone, and that
+// the node does not answer any more, with links to the others. Without it the browser renews the page. What changes something has
+// a page of its own, so that nobody's half-typed token is renewed away, and it works the same with and without a script.
 //
 // Reading is open unless a read token is configured, as it was with the original's page. The three probes
 // stay open even then, since a load balancer cannot log on; without the token they give no reasons.
@@ -36,6 +45,6 @@
 // callback token is configured. They are never slowed down, except those that cannot be understood. Every answer is JSON with
 // "success", and 200 is only given for what is in the replicated outbox.
 //
-// The maintenance page's form is under the same rules. It carries the token in a field of its own, and a one-time code bound to
-// the machine that was shown the page, since old browsers, which servers still have, send no Origin with a form.
+// The forms are under the same rules. They carry the token in a field, and a one-time code bound to
+// the form and to the machine that was shown the page, since old browsers, which servers still have, send no Origin with a form.
 package api

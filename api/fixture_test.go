@@ -21,6 +21,7 @@ func healthy() v1.Status {
 		Pipelines: []v1.Pipeline{{
 			Name: "alerts/default", Cursor: before(32 * time.Second), LagSeconds: 0.8, Sent: 1284377, Remembered: 812,
 			LastPoll: before(time.Second), LastSent: before(9 * time.Second), Phase: "idle",
+			Flow: v1.Flow{Polls: v1.Step{Count: 46800, PerMinute: 30}, Read: v1.Step{Count: 90210, PerMinute: 12.6}, Sent: v1.Step{Count: 90214, PerMinute: 12.6}, Accepted: v1.Step{Count: 90209, PerMinute: 11.6}, Waiting: 1},
 		}},
 		SCOM: []v1.Console{
 			{Name: "scom1.contoso.com", URL: "https://scom1.contoso.com/OperationsManager", Priority: 1, InUse: true, State: "ok", LastOK: before(time.Second), LatencyMS: 143},
@@ -34,7 +35,11 @@ func healthy() v1.Status {
 			{Node: "secondary", Role: "Secondary", URL: "http://scomc2.contoso.com:8085", Voter: true, LastContact: before(300 * time.Millisecond), Version: "v0.1.0"},
 			{Node: "witness", Role: "Witness", URL: "http://scomw.contoso.com:8085", Voter: true, LastContact: before(400 * time.Millisecond), Version: "v0.1.0"},
 		},
-		Config: v1.ConfigState{Version: 3},
+		Config: v1.ConfigState{Version: 3, Author: "alice", At: before(50 * time.Hour), Versions: []v1.SettingsVersion{
+			{Version: 3, Author: "alice", At: before(50 * time.Hour)}, {Version: 2, Author: "bob", At: before(90 * time.Hour)}, {Version: 1, Author: "file of primary", At: before(900 * time.Hour)},
+		}},
+		Store:        v1.Store{WriteMS: 0.31},
+		Certificates: []v1.Certificate{{Name: "ClusterTls.CertFile /etc/scomconnector/cluster.crt", Ends: now.Add(400 * 24 * time.Hour)}},
 		Changes: []v1.Change{
 			{At: before(26 * time.Hour), Node: "primary", Term: 7, Epoch: 1, Cause: "failback", Reason: "the Primary took over again after maintenance"},
 			{At: before(27 * time.Hour), Node: "secondary", Term: 6, Epoch: 1, Cause: "maintenance", Reason: "asked for by alice"},
@@ -58,7 +63,10 @@ func broken() v1.Status {
 	s.LAMs[0].State, s.LAMs[0].LastError, s.LAMs[0].LastOK = "failing", "HTTP 502 Bad Gateway", before(11*time.Minute)
 	s.LAMs = append(s.LAMs, v1.LAM{Name: "moog2", URL: "https://moog2.contoso.com:48003/", Destination: "default", State: "failing", LastError: "connection refused"})
 	s.Members[1].Voter, s.Members[1].LastContact = false, before(5*time.Hour)
-	s.Outbox = v1.Outbox{Pending: 3, Oldest: before(8 * time.Minute)}
+	s.Outbox, s.Refused = waiting()
+	p.Flow.Accepted.PerMinute, p.Flow.Waiting = 0, 412
+	s.Store = v1.Store{Fault: "write past its deadline of 10 s", WriteMS: 812}
+	s.Certificates = append([]v1.Certificate{{Fault: "Tls.CertFile /etc/scomconnector/api.crt cannot be used: it holds no certificate"}}, s.Certificates...)
 	s.Members[1].Fault = "secondary does not answer: connect: no route to host"
 	s.Members[2].Behind = 1204
 	s.Members[1].Maintenance, s.Members[1].Sticky = true, true
@@ -76,7 +84,7 @@ func broken() v1.Status {
 }
 
 // waiting is an outbox on a bad night, and what SCOM has refused before.
-func waiting() (v1.OutboxList, []v1.ParkedRequest) {
+func waiting() (v1.OutboxList, v1.ParkedRequestList) {
 	closing := v1.OutboxEntry{ID: "00c0ffee00c0ffee", Alert: "d3144ac9-4316-45ce-94b9-f50936219e24", State: 255, From: "moogsoft from 192.0.2.20", Node: "secondary", At: before(8 * time.Minute),
 		Stands: "waiting for SCOM since 02:56 UTC"}
 	changing := v1.OutboxEntry{ID: "00c0ffee00c0ffef", Alert: closing.Alert, State: -1, Fields: map[string]string{"TicketId": "INC1", "Owner": "bob"}, From: "192.0.2.21", Node: "witness", At: before(time.Minute),
@@ -90,7 +98,7 @@ func waiting() (v1.OutboxList, []v1.ParkedRequest) {
 			{ID: "00c0ffee00c0ffe0", Alert: closing.Alert, From: "192.0.2.20", Status: "refused", Reason: "the monitor is unhealthy", Asked: before(time.Hour), At: before(59 * time.Minute)},
 			{ID: "00c0ffee00c0ffe1", Alert: closing.Alert, From: "192.0.2.20", Status: "closed", Asked: before(2 * time.Hour), At: before(2 * time.Hour)},
 		},
-	}, []v1.ParkedRequest{{OutboxEntry: acknowledging, Reason: "AlertMonitorUnhealthyException: the monitor is unhealthy", ParkedAt: before(59 * time.Minute)}}
+	}, v1.ParkedRequestList{Count: 1, Requests: []v1.ParkedRequest{{OutboxEntry: acknowledging, Reason: "AlertMonitorUnhealthyException: the monitor is unhealthy", ParkedAt: before(59 * time.Minute)}}}
 }
 
 // standby is what another node than the leader shows.
@@ -133,17 +141,13 @@ func hostile() v1.Status {
 	s.Takeover.Refusal, s.Takeover.Warnings = evil, []string{evil}
 	s.Changes[0].Cause = evil
 	s.Changes[0].Reason = evil
-	return s
-}
-
-// hostileCloses has strangers' text wherever it can come from.
-func hostileCloses() (v1.OutboxList, []v1.ParkedRequest) {
-	const evil = `</code><script>alert(1)</script><img src=x onerror=alert(2)>"'` + "\x00\u202e"
-	list, refused := waiting()
-	list.Error = evil
-	e, s := &list.Entries[0], &list.Settled[0]
+	s.Store.Fault, s.Certificates[0].Fault, s.Certificates[1].Name, s.Config.Author, s.Config.Versions[0].Author = evil, evil, evil, evil, evil
+	s.Outbox.Error = evil
+	e, d := &s.Outbox.Entries[0], &s.Outbox.Settled[0]
 	e.ID, e.Alert, e.From, e.Node, e.Stands, e.Fields = evil, evil, evil, evil, evil, map[string]string{evil: evil}
-	s.Alert, s.From, s.Status, s.Reason = evil, evil, evil, evil
-	refused[0].OutboxEntry, refused[0].Reason, refused[0].Comment = *e, evil, evil
-	return list, refused
+	d.ID, d.Alert, d.From, d.Status, d.Reason = evil, evil, evil, evil, evil
+	p := &s.Refused.Requests[0]
+	p.OutboxEntry, p.Reason, p.Comment = *e, evil, evil
+	s.Parked.Newest[0].Key, s.Parked.Newest[0].Pipeline, s.Parked.Newest[0].LAM = evil, evil, evil
+	return s
 }

@@ -1,16 +1,12 @@
 package api
 
 import (
-	"bytes"
+	"cmp"
 	_ "embed" // the page
-	"errors"
 	"fmt"
 	"html/template"
-	"mime"
 	"net/http"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	v1 "scomconnector/api/v1"
@@ -18,9 +14,6 @@ import (
 
 //go:embed maintenance.html
 var maintenanceHTML string
-
-// formPolicy is the policy of the one page that has a form, which it may send to its own node.
-var formPolicy = strings.Replace(policy, "form-action 'none'", "form-action 'self'", 1)
 
 func (s *server) maintenance(w http.ResponseWriter, _ *http.Request) {
 	status := s.deps.Status()
@@ -58,7 +51,8 @@ type outcome struct {
 
 // maintenanceForm does what the page's form says, under the rules of every other write.
 func (s *server) maintenanceForm(w http.ResponseWriter, r *http.Request) {
-	o, formErr := readForm(r)
+	f, formErr := readFields(r, []string{"node", "action", "force", "sticky", "code", "token"})
+	o, formErr := f.order(formErr)
 	by, err := s.operator(r, o.token, o.token != "")
 	if err != nil {
 		s.audit.refused(r, err)
@@ -101,47 +95,21 @@ func (s *server) refuseForm(w http.ResponseWriter, r *http.Request, o formOrder,
 	}
 	code, hint := judged(err)
 	challenge(w, code, err)
-	switch {
-	case errors.Is(err, errNoToken), errors.Is(err, errWrongToken):
-		hint = "type the content of the file that Auth.OperatorTokenFile names in this node's node.json"
-	case errors.Is(err, ErrWarned):
-		hint = "read the reasons; who accepts them ticks Force"
-	}
-	s.showMaintenance(w, r, code, o, &outcome{Refused: true, Text: err.Error(), Next: hint})
+	s.showMaintenance(w, r, code, o, &outcome{Refused: true, Text: err.Error(), Next: formHint(err, hint)})
 }
 
-// readForm reads the form strictly; with an error it returns what it could read.
-func readForm(r *http.Request) (formOrder, error) {
-	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil || media != "application/x-www-form-urlencoded" {
-		return formOrder{}, fmt.Errorf("%w: %q", errMediaType, clip(r.Header.Get("Content-Type"), 40))
-	}
-	parseErr := r.ParseForm()
-	f := r.PostForm
-	o := formOrder{node: f.Get("node"), action: f.Get("action"), code: f.Get("code"), token: strings.TrimSpace(f.Get("token"))}
-	if parseErr != nil {
-		if err := tooLarge(parseErr); err != nil {
-			return o, err
-		}
-		return o, fmt.Errorf("%w: the form cannot be read: %w", errRequest, parseErr)
-	}
-	if o.force, err = ticked(f, "force"); err == nil {
-		o.sticky, err = ticked(f, "sticky")
-	}
-	for name, values := range f {
-		if !slices.Contains([]string{"node", "action", "force", "sticky", "code", "token"}, name) {
-			return o, fmt.Errorf("%w: the form has no field %q", errRequest, clip(name, 40))
-		}
-		if len(values) > 1 {
-			return o, fmt.Errorf("%w: the field %q is there %d times", errRequest, name, len(values))
-		}
-	}
-	return o, err
+// order is what a form says, as far as it could be read.
+func (f fields) order(err error) (formOrder, error) {
+	o := formOrder{node: f["node"], action: f["action"], code: f["code"], token: f["token"]}
+	var forceErr, stickyErr error
+	o.force, forceErr = f.ticked("force")
+	o.sticky, stickyErr = f.ticked("sticky")
+	return o, cmp.Or(err, forceErr, stickyErr)
 }
 
 // ticked reads a check box, which is absent where it is not ticked.
-func ticked(f url.Values, name string) (bool, error) {
-	switch v := f.Get(name); v {
+func (f fields) ticked(name string) (bool, error) {
+	switch v := f[name]; v {
 	case "true", "on", "1":
 		return true, nil
 	case "", "false", "off", "0":
@@ -175,24 +143,29 @@ func (s *server) showMaintenance(w http.ResponseWriter, r *http.Request, code in
 	}
 	v.Selected, v.Notice = v.selected(o)
 	v.Sticky = is != nil && is.Refused && o.sticky
-	if !s.operators.set {
-		if err := s.atTheMachine(r); err != nil {
-			_, hint := judged(err)
-			v.Barred = err.Error() + ": " + hint
-		}
+	v.Barred = s.barred(r)
+	formHeaders(w)
+	s.showPage(w, code, s.page.maintenance, v)
+}
+
+// barred is why a form would be refused from where it is read; empty if not.
+func (s *server) barred(r *http.Request) string {
+	if s.operators.set {
+		return ""
 	}
-	var out bytes.Buffer
-	if err := s.page.maintenance.Execute(&out, v); err != nil {
-		fail(w, "the page cannot be shown: "+err.Error(), "use scomconnector maintenance instead, and report this as a bug")
-		return
+	err := s.atTheMachine(r)
+	if err == nil {
+		return ""
 	}
-	head := w.Header()
-	head.Set("Content-Security-Policy", formPolicy)
+	_, hint := judged(err)
+	return err.Error() + ": " + hint
+}
+
+// formHeaders let a page send its form.
+func formHeaders(w http.ResponseWriter) {
+	w.Header().Set("Content-Security-Policy", formPolicy)
 	// With no-referrer browsers give "null" as the origin of a form, and that could be anybody's.
-	head.Set("Referrer-Policy", "same-origin")
-	head.Set("Content-Type", "text/html; charset=utf-8")
-	w.WriteHeader(code)
-	w.Write([]byte(unturn.Replace(out.String())))
+	w.Header().Set("Referrer-Policy", "same-origin")
 }
 
 // selected is what the form shows first: what the address asks for, else the leader's way into maintenance.

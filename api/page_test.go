@@ -17,14 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 
 func show(t testing.TB, s v1.Status) []byte {
 	t.Helper()
-	n := &node{status: s}
-	if len(s.Notes) > 0 {
-		n.closes.list, n.closes.refused = waiting()
-	}
-	if s.Cluster != "" && s.Cluster == s.Version {
-		n.closes.list, n.closes.refused = hostileCloses()
-	}
-	w := ask(n.handler(""), "GET", "/")
+	w := ask((&node{status: s}).handler(""), "GET", "/")
 	if w.Code != 200 {
 		t.Fatalf("got %d %s", w.Code, w.Body)
 	}
@@ -57,11 +50,14 @@ func TestPageShowsWhatTheOriginalShowedAndMore(t *testing.T) {
 	page := string(show(t, broken()))
 	for _, want := range []string{
 		"Total Alerts Processed", "1,284,377", "MOOG Server Status", "SCOM Server Status", // the original's three
-		`<strong class="level">stopped</strong> <span>NOT DELIVERING since`, "What to do:", "start the LAM",
+		`<strong class="level">Red <small>stopped</small></strong> <span>NOT DELIVERING since`, "scom_lam_microsoftscom1. Do: start the LAM", "<title>Red, stopped: primary",
+		"46,800; last", "30/min", "→ Accepted", "0/min</span>", "412 waiting", "write past its deadline of 10 s", "Tls.CertFile /etc/scomconnector/api.crt cannot be used", "ClusterTls.CertFile /etc/scomconnector/cluster.crt: ends on",
+		`<a href="/settings?version=2">`, "file of primary", "for 26 h",
 		"the Primary took over again after maintenance", "11 min ago", "2026-01-02 03:03:33 UTC (04:03:33 CET)",
 		"custom_info is no object", "HTTP 502 Bad Gateway", "connect: no route to host", "anybody on the way can read the password",
 		"Out of contact:</b> secondary does not answer", "1,204", "in maintenance, sticky", "<b>fail-back</b>: the Primary took over", "3 close requests that it had accepted alone",
-		"archive-2-secondary", `<a href="/maintenance">`, "version 3", "other than this node's file", "secondary", "The newest 2 of 25.", `content="5"`,
+		"archive-2-secondary", `href="/maintenance?node=secondary&amp;action=leave"`, "Version 3 is in use", "other than this node's file", "secondary", "The newest 2 of 25;", `content="5"`,
+		`href="/act/transfer"`, `href="/act/remove-alert?pipeline=alerts%2fdefault&amp;key=5d0c6c2e-0000-4000-8000-000000000001"`, `href="/act/retry-request?id=00c0ffee00c0fff0"`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
@@ -97,7 +93,7 @@ func TestServersInAWord(t *testing.T) {
 
 func TestPageOffersTheTakeoverWhereItIsPossible(t *testing.T) {
 	page := string(show(t, lonely()))
-	for _, want := range []string{"secondary takes over by itself at 2026-01-02 03:04:13 UTC (04:04:13 CET), in 8 s", "2026-01-02 03:03:25 UTC (04:03:25 CET), 40 s ago", "3 entries that this node does not have", `<a href="/maintenance">Take over on this node`} {
+	for _, want := range []string{"2026-01-02 03:04:13 UTC (04:04:13 CET)</time>", ">in 8 s</time>", "2026-01-02 03:03:25 UTC (04:03:25 CET)</time>", "3 entries that this node does not have", `<a href="/maintenance">Take over on this node`} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
 		}
@@ -112,7 +108,6 @@ func TestPageShowsWhoAskedWhatWhenAndWhereItStands(t *testing.T) {
 	for _, want := range []string{
 		"<b>Nothing moves:</b> SCOM does not answer", "moogsoft from 192.0.2.20", "8 min ago</time> by secondary", "waiting for SCOM since 02:56 UTC", "change, set Owner, TicketId",
 		"The oldest 2 of 3", "refused: the monitor is unhealthy", "resolution state 249", "by the night shift", "AlertMonitorUnhealthyException",
-		"<code>scomconnector parked retry 00c0ffee00c0fff0</code>",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not say %q", want)
@@ -120,22 +115,6 @@ func TestPageShowsWhoAskedWhatWhenAndWhereItStands(t *testing.T) {
 	}
 	if page := string(show(t, healthy())); strings.Contains(page, "Close requests from") || strings.Contains(page, "that SCOM refuses") {
 		t.Error("a page without close requests has sections for them")
-	}
-}
-
-func TestPageShowsNoMoreCloseRequestsThanCanBeRead(t *testing.T) {
-	n := &node{status: healthy()}
-	n.closes.list.Pending = 5000
-	for range 1000 {
-		n.closes.list.Entries = append(n.closes.list.Entries, v1.OutboxEntry{Stands: "an entry"})
-		n.closes.list.Settled = append(n.closes.list.Settled, v1.SettledEntry{Reason: "a settlement"})
-		n.closes.refused = append(n.closes.refused, v1.ParkedRequest{Reason: "a refusal"})
-	}
-	page := ask(n.handler(""), "GET", "/").Body.String()
-	for what, want := range map[string]int{"an entry": maxWaitingShown, "a settlement": maxSettledShown, "a refusal": maxRefusedShown, "The oldest 20 of 5,000": 1, "The newest 20 of 1,000": 1} {
-		if got := strings.Count(page, what); got != want {
-			t.Errorf("%q stands there %d times, want %d", what, got, want)
-		}
 	}
 }
 
@@ -159,13 +138,13 @@ var tags = regexp.MustCompile(`<[a-zA-Z/!][^>]*>`)
 
 func TestStrangersTextIsHarmless(t *testing.T) {
 	page := string(show(t, hostile()))
-	allowed := regexp.MustCompile(`^</?(html|head|meta|title|link|style|body|header|p|strong|b|span|main|section|div|h2|a|table|thead|tbody|tr|th|td|time|br|details|summary|dl|dt|dd|code|ul|li|footer)[ >]|^<!DOCTYPE html>$`)
+	allowed := regexp.MustCompile(`^</?(html|head|meta|noscript|title|link|style|body|header|p|strong|small|b|span|main|section|div|h1|h2|a|table|thead|tbody|tr|th|td|time|br|details|summary|dl|dt|dd|code|ul|li|footer)[ >]|^<!DOCTYPE html>$|^<script src="/page.js" defer>$|^</script>$`)
 	for _, tag := range tags.FindAllString(page, -1) {
 		if !allowed.MatchString(tag) {
 			t.Errorf("a tag that is not ours: %s", tag)
 		}
 	}
-	for _, bad := range []string{"\u202e", "<script", "<img", "href=\"javascript:", "href=\"data:text", "49{{"} {
+	for _, bad := range []string{"\u202e", "<script>", "<img", "href=\"javascript:", "href=\"data:text", "49{{"} {
 		if strings.Contains(page, bad) {
 			t.Errorf("the page contains %s", bad)
 		}
@@ -177,6 +156,9 @@ func TestPageAsksForNothingOutside(t *testing.T) {
 	for _, found := range regexp.MustCompile(`(?i)\b(src|href|action|url)\s*[=(]\s*["']?([^"'\s>)]+)`).FindAllStringSubmatch(page, -1) {
 		link := found[2]
 		if found[1] == "href" && (strings.HasPrefix(link, "/") || strings.HasPrefix(link, "data:image/svg") || strings.Contains(link, "contoso.com:8085")) {
+			continue
+		}
+		if found[1] == "src" && link == "/page.js" {
 			continue
 		}
 		t.Errorf("the page refers to %s", found[0])
@@ -193,7 +175,10 @@ func TestWordsForPeople(t *testing.T) {
 		{number(uint64(0)), "0"}, {number(999), "999"}, {number(1000), "1,000"}, {number(-1234567), "-1,234,567"}, {number(-123), "-123"},
 		{ago(now, time.Time{}), "never"}, {ago(now, now), "just now"}, {ago(now, before(90*time.Second)), "90 s ago"},
 		{ago(now, before(5*time.Hour)), "5 h ago"}, {ago(now, before(80*time.Hour)), "3 days ago"}, {ago(now, now.Add(time.Minute)), "in 60 s"},
-		{lag(0.84), "0.8 s"}, {lag(673), "11 min"}, {lag(1e300), "11574 days"},
+		{lag(0.84), "0.8 s"}, {lag(673), "11 min"}, {rate(0), "0/min"}, {rate(0.25), "0.2/min"}, {rate(1234.5), "1,235/min"}, {millis(0.31), "0.3 ms"}, {milliseconds(0), "–"}, {milliseconds(143.2), "143 ms"},
+		{string(p.when(time.Time{})), "never"}, {string(p.when(now)), `<time datetime="2026-01-02T03:04:05Z">2026-01-02 03:04:05 UTC (16:04:05 NZDT)</time>`},
+		{string(p.age(now, before(time.Minute))), `<time class="age" datetime="2026-01-02T03:03:05Z" title="2026-01-02 03:03:05 UTC (16:03:05 NZDT)">60 s ago</time>`},
+		{colour("ok"), "Green"}, {colour("degraded"), "Amber"}, {colour("stopped"), "Red"}, {colour("never heard of"), "Red"}, {lag(1e300), "11574 days"},
 		{p.clock(time.Time{}), "never"}, {p.clock(now), "2026-01-02 03:04:05 UTC (16:04:05 NZDT)"},
 		{p.clock(now.Add(12 * time.Hour)), "2026-01-02 15:04:05 UTC (2026-01-03 04:04:05 NZDT)"},
 		{newPage(time.UTC).clock(now), "2026-01-02 03:04:05 UTC"},
@@ -212,7 +197,7 @@ func FuzzPage(f *testing.F) {
 		s.Verdict.Text, s.Pipelines[0].LastError, s.Parked.Newest[0].Answer, s.Members[0].URL, s.Members[1].URL = text, text, text, url, url
 		s.Leader, s.Verdict.Level, s.SCOM[0].State = s.Members[1].Node, v1.Level(text), text
 		page := strings.ToLower(string(show(t, s)))
-		if strings.Contains(page, "<script") || strings.Contains(page, `href="javascript:`) {
+		if strings.Count(page, "<script") > 1 || strings.Contains(page, `href="javascript:`) {
 			t.Errorf("%q and %q got through", text, url)
 		}
 	})

@@ -70,6 +70,7 @@ var refusals = []struct {
 	{errBusy, http.StatusServiceUnavailable, "nothing was accepted; send it again"},
 	{errNoSettings, http.StatusServiceUnavailable, "nothing was accepted; send it again, or to another node; /api/v1/status tells what this one waits for"},
 	{errSCOMRefuses, http.StatusConflict, "it is parked: scomconnector parked list shows it, and parked retry sends it again once the cause is mended"},
+	{errListeners, http.StatusServiceUnavailable, "read /api/v1/status every few seconds instead, or close pages that nobody looks at"},
 	{ErrOutboxFull, http.StatusTooManyRequests, "nothing was accepted; see /api/v1/outbox for why nothing moves, and send it again once SCOM takes them"},
 	{ErrUnknownAlert, http.StatusNotFound, `nothing was accepted; check the id, or set CloseUnknownIds to "accept"`},
 	{errRequest, http.StatusBadRequest, "mend what the message names"},

@@ -92,6 +92,7 @@ func (r *reader) encode(ctx context.Context, a *alert.Alert, v alert.Version) er
 		r.b.buf = append(r.b.buf, event...)
 	}
 	r.b.push(v)
+	r.p.board.read.Add(1)
 	r.flight.add(v, r.b.seq)
 	r.repeats.remember(a)
 	r.crowd.remember(v)

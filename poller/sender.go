@@ -158,6 +158,7 @@ func (s *sender) recordQuietly(quiet []alert.Version) {
 // post publishes events once. Accepted versions are added to sent; the others are returned in order:
 // rest is still to be delivered and shares no memory with events.
 func (s *sender) post(ctx context.Context, events []alert.Event) (rest []alert.Event, refusals []alert.Refusal, away *alert.Away) {
+	s.p.board.posted.Add(uint64(alerts(events)))
 	d := s.p.sink.Publish(ctx, events)
 	taken := slices.Contains(d.Verdicts, alert.Accepted)
 	if taken || len(d.Refusals) > 0 {
@@ -188,10 +189,21 @@ func (s *sender) post(ctx context.Context, events []alert.Event) (rest []alert.E
 	}
 	s.count.sent.Add(float64(accepted - ours))
 	s.taken += uint64(accepted - ours)
+	s.p.board.accepted.Add(uint64(accepted - ours))
 	if accepted > 0 {
 		s.p.board.set(func(st *Status) { st.LastSent = time.Now().UTC() })
 	}
 	return rest, d.Refusals, d.Err
+}
+
+// alerts counts the events that are not our own.
+func alerts(events []alert.Event) (n int) {
+	for _, e := range events {
+		if e.Kind == "" {
+			n++
+		}
+	}
+	return n
 }
 
 // aim sets what the commits lead to.

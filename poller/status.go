@@ -2,6 +2,7 @@ package poller
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"scomconnector/poller/alert"
@@ -51,6 +52,15 @@ type Status struct {
 	// Lateness is the longest time from a change to SCOM showing it that this term has seen.
 	Lateness time.Duration
 	Warnings []string
+	Flow     Flow
+}
+
+// Flow counts what has gone through since the term began, our own events left out.
+type Flow struct {
+	Polls    uint64 // completely read answers
+	Read     uint64 // changes in them that had to go out
+	Posted   uint64 // handed to the Sink; what is tried again counts again
+	Accepted uint64
 }
 
 // board is where the parts of a pipeline write what Status shows.
@@ -68,6 +78,8 @@ type board struct {
 	newest   int // of errors
 	warned   map[string]string
 	blocks   [blockCauses]string
+
+	read, posted, accepted atomic.Uint64 // of Flow; counted for each alert
 }
 
 func (b *board) set(change func(*Status)) {
@@ -129,6 +141,7 @@ func (b *board) answered(now time.Time) time.Time {
 	since := b.failing
 	b.failures, b.failing, b.allDown, b.readOnce = 0, time.Time{}, false, true
 	b.status.LastPoll = now.UTC()
+	b.status.Flow.Polls++
 	b.sayLocked(errorOfSCOM, "")
 	return since
 }
@@ -226,6 +239,7 @@ func (p *Pipeline) Status() Status {
 	b.mu.Unlock()
 
 	s.Name, s.Stream = p.cfg.Name, p.cfg.Stream
+	s.Flow.Accepted, s.Flow.Posted, s.Flow.Read = b.accepted.Load(), b.posted.Load(), b.read.Load() // in this order: none outruns its source
 	// What keeps the pipeline from working is shown before what it would be doing.
 	switch {
 	case s.Phase == PhaseStopped:

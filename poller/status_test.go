@@ -321,3 +321,28 @@ func TestTextsNameCommandsThatExist(t *testing.T) {
 		r.end()
 	})
 }
+
+// What went through is counted step by step: what is tried again counts as sent again, and our own events count nowhere.
+func TestFlowCountsEachStep(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Reconcile = 0 })
+		r.begin()
+		r.pass(10 * time.Second)
+		r.lam.set(func(l *fakeLAM) { l.away = true })
+		for n := range 5 {
+			r.scom.set(n, 0, 0)
+		}
+		r.pass(20 * time.Minute) // long enough to be told of afterwards
+		away := r.p.Status()
+		if f := away.Flow; f.Read != 5 || f.Posted < 10 || f.Accepted != 0 || f.Polls < 2 || away.Undelivered != 5 {
+			t.Errorf("while the LAM is away: %+v, %d undelivered; want 5 read, sent more than once, none accepted", f, away.Undelivered)
+		}
+		r.lam.set(func(l *fakeLAM) { l.away = false })
+		r.pass(10 * time.Minute)
+		back := r.p.Status()
+		if f := back.Flow; f.Read != 5 || f.Accepted != 5 || f.Polls <= away.Flow.Polls || back.Undelivered != 0 {
+			t.Errorf("once it is back: %+v, %d undelivered; want 5 read and accepted", f, back.Undelivered)
+		}
+		r.end()
+	})
+}

@@ -1,28 +1,33 @@
 package v1
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Status is what GET /api/v1/status answers: one node's view of everything.
 type Status struct {
-	Node        string      `json:"node"`
-	Role        string      `json:"role"`
-	Version     string      `json:"version"`
-	Cluster     string      `json:"cluster"` // ConnectorName, else management group, else the Primary's NodeID
-	Time        time.Time   `json:"time"`
-	Leader      string      `json:"leader"` // empty: none is known
-	Term        uint64      `json:"term"`
-	Epoch       uint64      `json:"epoch"`
-	Verdict     Verdict     `json:"verdict"`
-	Totals      Totals      `json:"totals"`
-	Pipelines   []Pipeline  `json:"pipelines"`
-	SCOM        []Console   `json:"scom"`
-	LAMs        []LAM       `json:"lams"`
-	Members     []Member    `json:"members"`
-	Outbox      Outbox      `json:"outbox"`
-	Parked      Parked      `json:"parked"`
-	Maintenance []string    `json:"maintenance"`
-	Config      ConfigState `json:"config"`
-	Changes     []Change    `json:"leaderChanges"` // newest first
+	Node      string     `json:"node"`
+	Role      string     `json:"role"`
+	Version   string     `json:"version"`
+	Cluster   string     `json:"cluster"` // ConnectorName, else management group, else the Primary's NodeID
+	Time      time.Time  `json:"time"`
+	Leader    string     `json:"leader"` // empty: none is known
+	Term      uint64     `json:"term"`
+	Epoch     uint64     `json:"epoch"`
+	Verdict   Verdict    `json:"verdict"`
+	Totals    Totals     `json:"totals"`
+	Pipelines []Pipeline `json:"pipelines"`
+	SCOM      []Console  `json:"scom"`
+	LAMs      []LAM      `json:"lams"`
+	Members   []Member   `json:"members"`
+	Outbox    OutboxList `json:"outbox"` // the oldest 20 that wait, and the newest 10 settled; GET /api/v1/outbox has more
+	Parked    Parked     `json:"parked"`
+	// Refused are the close requests that SCOM has refused for good: how many, and the newest 20.
+	Refused     ParkedRequestList `json:"parkedRequests"`
+	Maintenance []string          `json:"maintenance"`
+	Config      ConfigState       `json:"config"`
+	Changes     []Change          `json:"leaderChanges"` // newest first
 	// Takeover is whether this node could be made leader by force, as the maintenance page offers it.
 	Takeover Takeover `json:"takeover"`
 	// Notes tell what was merged from a node that had gone on alone, newest first.
@@ -31,6 +36,9 @@ type Status struct {
 	Archives []Archive `json:"archives"`
 	// Warnings are facts an operator should mend some day; they do not stop anything.
 	Warnings []string `json:"warnings"`
+	Store    Store    `json:"store"`
+	// Certificates are those that this node works with and the authorities behind them, the first to end first.
+	Certificates []Certificate `json:"certificates"`
 }
 
 // Level is how bad it is.
@@ -49,6 +57,18 @@ type Verdict struct {
 	Text  string    `json:"text"`
 	Do    string    `json:"do"` // what to do; empty when there is nothing to do
 	Since time.Time `json:"since"`
+}
+
+// Sentence is all of it in one: the state, its cause, and what to do. Page and log say this and nothing else.
+func (v Verdict) Sentence() string {
+	if v.Do == "" {
+		return v.Text
+	}
+	text := strings.TrimRight(v.Text, " ")
+	if !strings.HasSuffix(text, ".") && !strings.HasSuffix(text, "!") {
+		text += "."
+	}
+	return text + " Do: " + v.Do
 }
 
 // Totals survive restarts and leader changes.
@@ -70,6 +90,22 @@ type Pipeline struct {
 	Phase      string    `json:"phase"` // "idle", "polling", "catching up", "waiting for SCOM", ...
 	Progress   string    `json:"progress,omitempty"`
 	LastError  string    `json:"lastError"`
+	Flow       Flow      `json:"flow"`
+}
+
+// Flow is what has gone through a pipeline since its leader's term began, step by step. Zero on the other nodes.
+type Flow struct {
+	Polls    Step `json:"polls"`    // completely read answers of SCOM
+	Read     Step `json:"read"`     // changes in them that were new and had to go out
+	Sent     Step `json:"sent"`     // handed to a LAM; what is tried again counts again
+	Accepted Step `json:"accepted"` // taken by a LAM
+	Waiting  int  `json:"waiting"`  // read and not yet accepted
+}
+
+// Step is one of them.
+type Step struct {
+	Count     uint64  `json:"count"`
+	PerMinute float64 `json:"perMinute"` // over the last minute
 }
 
 // Console is one SCOM web console.
@@ -154,12 +190,6 @@ type Archive struct {
 	Epoch uint64    `json:"epoch"`
 }
 
-// Outbox counts accepted close requests that are not yet settled.
-type Outbox struct {
-	Pending int       `json:"pending"`
-	Oldest  time.Time `json:"oldest"`
-}
-
 // Parked counts what was refused for good.
 type Parked struct {
 	Count  int           `json:"count"`
@@ -180,8 +210,24 @@ type ParkedEntry struct {
 
 // ConfigState is which settings are in use.
 type ConfigState struct {
-	Version         uint64 `json:"version"`
-	DiffersFromFile bool   `json:"differsFromFile"`
+	Version         uint64            `json:"version"`
+	Author          string            `json:"author"`
+	At              time.Time         `json:"at"`
+	DiffersFromFile bool              `json:"differsFromFile"`
+	Versions        []SettingsVersion `json:"versions"` // that are kept, newest first
+}
+
+// Store is what a node knows of the disk under its DataDir.
+type Store struct {
+	Fault   string  `json:"fault"`   // why it was given up; empty while it works
+	WriteMS float64 `json:"writeMs"` // how long the last write took
+}
+
+// Certificate is one file's, or the first in it to end.
+type Certificate struct {
+	Name  string    `json:"name"` // the setting that names the file, and the file
+	Ends  time.Time `json:"ends"` // zero: it cannot be read
+	Fault string    `json:"fault"`
 }
 
 // Change is one change of leadership.

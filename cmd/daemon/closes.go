@@ -145,11 +145,13 @@ func (c closer) Rules() (api.CloseRules, bool) {
 }
 
 // Outbox implements api.Submitter.
-func (c closer) Outbox() v1.OutboxList {
+func (c closer) Outbox() v1.OutboxList { return c.outbox(mostListed, mostSettled) }
+
+func (c closer) outbox(most, settled int) v1.OutboxList {
 	st := c.state()
 	list := v1.OutboxList{Entries: []v1.OutboxEntry{}, Settled: []v1.SettledEntry{}}
 	list.Pending, _, list.Oldest = st.OutboxInfo()
-	waiting := st.Outbox(mostListed)
+	waiting := st.Outbox(most)
 	stands, fault := c.stands(waiting)
 	list.Error = fault
 	for i, r := range waiting {
@@ -157,7 +159,7 @@ func (c closer) Outbox() v1.OutboxList {
 		e.Stands = stands(i)
 		list.Entries = append(list.Entries, e)
 	}
-	for _, s := range st.SettledList(mostSettled) {
+	for _, s := range st.SettledList(settled) {
 		list.Settled = append(list.Settled, v1.SettledEntry{
 			ID: s.Request.ID, Alert: s.Request.Alert.String(), From: s.Request.From, Status: statusOf(s.Outcome), Reason: s.Reason,
 			Asked: s.Request.At, At: s.At,

@@ -70,6 +70,7 @@ type node struct {
 	stopping   atomic.Bool
 	// leaderChanges counts beginnings of terms seen since the start.
 	leaderChanges atomic.Uint64
+	flows         flows
 
 	mu            sync.Mutex // guards what follows
 	feed          *feed
@@ -82,6 +83,7 @@ type node struct {
 	drained       chan struct{}      // closed when these have ended; nil while none runs
 	trouble       trouble
 	lastVerdict   verdictMemory
+	leaders       report // the leader's, while another node leads
 	file          localFile
 	back          pendingReturn
 	certs         certFiles
@@ -166,7 +168,7 @@ func (n *node) serve(ctx context.Context, server *http.Server, ln net.Listener) 
 			faults <- err
 		}
 	}()
-	for _, chore := range []func(context.Context){n.seed, n.watch, n.caretake, n.watchLeaders, n.watchCertificates} {
+	for _, chore := range []func(context.Context){n.seed, n.watch, n.caretake, n.watchLeaders, n.watchLeader, n.watchCertificates} {
 		wg.Go(func() { chore(life) })
 	}
 

@@ -67,6 +67,9 @@ func (c *fakeCluster) View() cluster.View {
 	return v
 }
 
+// Health implements cluster.Coordinator: nothing is wrong.
+func (c *fakeCluster) Health() cluster.Health { return cluster.Health{} }
+
 // change edits a member as it is seen.
 func (c *fakeCluster) change(id string, edit func(*cluster.MemberView)) {
 	c.mu.Lock()

@@ -14,6 +14,7 @@ const (
 	askWork         = "work"         // could you deliver if you led?
 	askSettings     = "settings"     // could you use this text as the settings?
 	askCertificates = "certificates" // until when are your certificates good?
+	askReport       = "report"       // how do you get on, as the leader?
 )
 
 // question is one request between daemons, as JSON. Nodes of two versions may meet: who does not know a question says so.
@@ -59,6 +60,8 @@ func (n *node) serveAsk(ctx context.Context, _ string, request []byte) ([]byte, 
 		return json.Marshal(n.judge(q.Settings))
 	case askCertificates:
 		return json.Marshal(n.nearestEnd())
+	case askReport:
+		return json.Marshal(n.reporting())
 	}
 	return nil, fmt.Errorf("%s runs version %s, which does not know the request %q: run the same version on all nodes", n.opts.Node.NodeID, n.opts.Version, q.Ask)
 }

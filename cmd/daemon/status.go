@@ -36,7 +36,7 @@ func (n *node) status() v1.Status {
 		Node: n.opts.Node.NodeID, Role: string(n.opts.Node.Role), Version: n.opts.Version, Time: time.Now().UTC(),
 		Leader: view.Leader, Term: view.Token.Term, Epoch: view.Token.Epoch.Number,
 		Maintenance: n.inMaintenance(), Takeover: takeover(view.Outlook), Notes: notes(st.Notes()), Archives: archives(view.Archives),
-		Config: v1.ConfigState{Version: config.Version, DiffersFromFile: n.differs(config)},
+		Config: n.configState(config), Store: v1.Store{Fault: health.StoreFault, WriteMS: milliseconds(health.StoreWrite)}, Certificates: n.shownCertificates(),
 	}
 	totals := st.Totals()
 	s.Totals = v1.Totals{Processed: totals.Accepted, Parked: totals.Parked}
@@ -45,11 +45,13 @@ func (n *node) status() v1.Status {
 		cfg, _ = n.settingsOf(config.Version) // a version that cannot be read is the verdict's business
 	}
 	s.Cluster = n.clusterName(cfg, st)
-	s.Outbox.Pending, _, s.Outbox.Oldest = st.OutboxInfo()
+	s.Outbox, s.Refused = n.closes()
 	s.Members = n.members(view)
 	s.Changes = changes(st.Changes())
-	s.Pipelines, s.Parked = pipelines(st, running)
+	s.Pipelines, s.Parked = n.pipelines(st, running)
 	s.SCOM, s.LAMs = n.endpoints(cfg, f, view.Leading)
+	leader := n.leadersReport(view)
+	leader.show(&s)
 	found := n.weaknesses(f, view.Leading)
 	for _, e := range encoders {
 		found = append(found, e.warning()...)
@@ -60,7 +62,7 @@ func (n *node) status() v1.Status {
 	found = append(found, n.clusterWarnings(view, back)...)
 	s.Warnings = n.warnings(cfg, found, s.Config.DiffersFromFile)
 	s.Verdict = n.verdict(&s, verdictInput{
-		view: view, health: health, trouble: trouble, pipes: statuses(running), back: back, closes: closing, refused: len(st.ParkedRequests()),
+		view: view, health: health, trouble: trouble, pipes: statuses(running), back: back, closes: closing, refused: s.Refused.Count, leader: leader,
 	})
 	return s
 }
@@ -129,11 +131,39 @@ func statuses(running []*poller.Pipeline) []poller.Status {
 	return out
 }
 
-// newestParked bounds what the status carries of the parked entries.
-const newestParked = 20
+// Most entries of each kind that the status carries; lists of their own have the rest.
+const (
+	newestParked  = 20
+	oldestWaiting = 20
+	newestSettled = 10
+)
+
+// configState is which settings are in use, and which were before.
+func (n *node) configState(c state.ConfigVersion) v1.ConfigState {
+	return v1.ConfigState{Version: c.Version, Author: c.Author, At: c.At, DiffersFromFile: n.differs(c), Versions: applier{n}.Versions()}
+}
+
+// closes are the close requests that wait, those that came to their end last, and those that SCOM refuses.
+func (n *node) closes() (v1.OutboxList, v1.ParkedRequestList) {
+	refused := closer{n}.ParkedRequests()
+	return closer{n}.outbox(oldestWaiting, newestSettled), v1.ParkedRequestList{Count: len(refused), Requests: refused[:min(len(refused), newestParked)]}
+}
+
+// shownCertificates are those of this node, also those that cannot be read.
+func (n *node) shownCertificates() []v1.Certificate {
+	all, faults := n.certificates()
+	out := make([]v1.Certificate, 0, len(all)+len(faults))
+	for _, f := range faults {
+		out = append(out, v1.Certificate{Fault: f})
+	}
+	for _, c := range all {
+		out = append(out, v1.Certificate{Name: c.What, Ends: c.End})
+	}
+	return out
+}
 
 // pipelines joins what is replicated with what the running pipelines know.
-func pipelines(st *state.State, running []*poller.Pipeline) ([]v1.Pipeline, v1.Parked) {
+func (n *node) pipelines(st *state.State, running []*poller.Pipeline) ([]v1.Pipeline, v1.Parked) {
 	live := map[string]poller.Status{}
 	for _, s := range statuses(running) {
 		live[s.Name] = s
@@ -148,7 +178,7 @@ func pipelines(st *state.State, running []*poller.Pipeline) ([]v1.Pipeline, v1.P
 		}
 		if s, ok := live[info.Name]; ok {
 			p.LagSeconds, p.LastPoll, p.LastSent = s.Lag.Seconds(), s.LastPoll, s.LastSent
-			p.Phase, p.Progress, p.LastError = s.Phase, s.Progress, s.LastError
+			p.Phase, p.Progress, p.LastError, p.Flow = s.Phase, s.Progress, s.LastError, n.flows.of(time.Now(), s)
 		}
 		out = append(out, p)
 	}
@@ -318,6 +348,10 @@ func (n *node) watch(ctx context.Context) {
 			n.leaderChanges.Add(1)
 		}
 		if i%5 == 0 { // once a second
+			n.mu.Lock()
+			running := n.running
+			n.mu.Unlock()
+			n.flows.note(time.Now(), statuses(running))
 			v := n.status().Verdict
 			if now := string(v.Level) + v.Text; now != seen {
 				seen, since = now, time.Now()

@@ -22,11 +22,13 @@ type verdictInput struct {
 	closes  poller.WritebackStatus
 	refused int // close requests that SCOM has refused for good
 	back    pendingReturn
+	leader  report
 }
 
 // verdictMemory remembers since when the present state of affairs has lasted.
 type verdictMemory struct {
 	cause string
+	text  string // as found, without the time
 	since time.Time
 }
 
@@ -85,6 +87,7 @@ func (n *node) remember(f finding) time.Time {
 	if n.lastVerdict.cause != f.cause {
 		n.lastVerdict = verdictMemory{cause: f.cause, since: time.Now().UTC()}
 	}
+	n.lastVerdict.text = f.text
 	if !f.since.IsZero() {
 		return f.since.UTC()
 	}
@@ -93,7 +96,7 @@ func (n *node) remember(f finding) time.Time {
 
 func allIsWell(in verdictInput) string {
 	if !in.view.Leading {
-		return standingBy(in.view)
+		return standingBy(in.view, in.leader)
 	}
 	text := delivering(in)
 	if !in.back.at.IsZero() {
@@ -107,17 +110,21 @@ func allIsWell(in verdictInput) string {
 	return text
 }
 
-func standingBy(v cluster.View) string {
+func standingBy(v cluster.View, leader report) string {
 	self, _ := member(v, v.NodeID)
+	delivers := "; whether it delivers is on its page."
+	if leader.from != "" {
+		delivers = " and says: " + leader.Text
+	}
 	switch {
 	case v.Leader == "":
 		return "Starting."
 	case self.Role == cluster.Witness:
-		return fmt.Sprintf("Witness: %s leads; whether it delivers is on its page.", v.Leader)
+		return fmt.Sprintf("Witness: %s leads%s", v.Leader, delivers)
 	case v.State.InMaintenance(v.NodeID):
-		return fmt.Sprintf("In maintenance: this node does not take over. %s leads; whether it delivers is on its page.", v.Leader)
+		return fmt.Sprintf("In maintenance: this node does not take over. %s leads%s", v.Leader, delivers)
 	}
-	return fmt.Sprintf("Standing by: %s leads; whether it delivers is on its page.", v.Leader)
+	return fmt.Sprintf("Standing by: %s leads%s", v.Leader, delivers)
 }
 
 func delivering(in verdictInput) string {
@@ -163,6 +170,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 	for _, p := range in.pipes {
 		out = append(out, pipelineFindings(p, s)...)
 	}
+	out = append(out, in.leader.finding()...)
 	return append(out, clusterFindings(s, in)...)
 }
 
@@ -305,17 +313,14 @@ func plural(n int, one, many string) string {
 	return many
 }
 
+// logVerdict writes the very sentence that the page shows.
 func logVerdict(log hclog.Logger, v v1.Verdict) {
-	args := []any{"level", v.Level}
-	if v.Do != "" {
-		args = append(args, "do", v.Do)
-	}
+	write := log.Info
 	switch v.Level {
 	case v1.Stopped:
-		log.Error(v.Text, args...)
+		write = log.Error
 	case v1.Degraded:
-		log.Warn(v.Text, args...)
-	default:
-		log.Info(v.Text, args...)
+		write = log.Warn
 	}
+	write(v.Sentence(), "level", v.Level)
 }

@@ -1,0 +1,305 @@
+package api
+
+import (
+	"context"
+	_ "embed" // the page
+	"errors"
+	"fmt"
+	"html/template"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+
+	v1 "scomconnector/api/v1"
+)
+
+//go:embed act.html
+var actHTML string
+
+// deed is something that an operator may do from the page: it has a page of its own, which says what will happen, asks for the token,
+// and takes a form under the rules of every other write. Showing it changes nothing.
+type deed struct {
+	title string
+	names []string // what it is done to: fields of the address, and of the form
+	// outlook is what would happen, a sentence each; an error says why it cannot be done.
+	outlook func(s *server, now v1.Status, f fields) ([]string, error)
+	// choices are further fields of the form; nil: none.
+	choices func(now v1.Status, f fields) []choice
+	button  string
+	// do does it and says what has happened, and what to look at next.
+	do func(s *server, ctx context.Context, by string, f fields) (text, next string, err error)
+}
+
+// fields are what a form or an address says.
+type fields map[string]string
+
+// choice is one more field of a form: of several, or a box to tick.
+type choice struct {
+	Name, Label string
+	Options     []string // none: a box
+	Selected    string
+}
+
+// deeds are all of them, by the name in their address.
+var deeds = map[string]deed{
+	"transfer": {
+		title: "Have another node lead", button: "Hand over now", outlook: handingOver, choices: whoMayLead,
+		do: func(s *server, ctx context.Context, by string, f fields) (string, string, error) {
+			force, err := f.ticked("force")
+			if err != nil {
+				return "", "", err
+			}
+			l, err := s.deps.Office.Transfer(ctx, v1.TransferOrder{To: f["to"], Force: force}, by)
+			return l.Leader + " leads.", "Nothing more. With Failback auto the Primary takes over again by itself once it has been well for a while.", err
+		},
+	},
+	"retry-request": {
+		title: "Try a refused close request again", names: []string{"id"}, button: "Try again now",
+		outlook: func(s *server, _ v1.Status, f fields) ([]string, error) {
+			r, err := s.refusedRequest(f["id"])
+			return []string{
+				fmt.Sprintf("The request for alert %s (%s, from %s) goes back into the outbox, and the leader asks SCOM again.", r.Alert, asked(r.OutboxEntry), r.From),
+				"SCOM's last word was: " + brief(r.Reason) + ". If that has not been mended, SCOM refuses it again, and it is parked again.",
+			}, err
+		},
+		do: func(s *server, ctx context.Context, _ string, f fields) (string, string, error) {
+			return fmt.Sprintf("Request %s is in the outbox again.", f["id"]), "Look at the close requests on the status page: it tells where it stands.", s.deps.Closes.Retry(ctx, f["id"])
+		},
+	},
+	"remove-request": {
+		title: "Give up a refused close request", names: []string{"id"}, button: "Give it up",
+		outlook: func(s *server, _ v1.Status, f fields) ([]string, error) {
+			r, err := s.refusedRequest(f["id"])
+			return []string{
+				fmt.Sprintf("The request for alert %s (%s, from %s) is taken away for good. Nothing is sent to SCOM.", r.Alert, asked(r.OutboxEntry), r.From),
+				"Moogsoft and SCOM go on to disagree about this alert until somebody changes one of the two.",
+			}, err
+		},
+		do: func(s *server, ctx context.Context, _ string, f fields) (string, string, error) {
+			return fmt.Sprintf("Request %s is removed.", f["id"]), "", s.deps.Closes.Discard(ctx, f["id"])
+		},
+	},
+	"remove-alert": {
+		title: "Remove a parked alert", names: []string{"pipeline", "key"}, button: "Remove it",
+		outlook: func(s *server, _ v1.Status, f fields) ([]string, error) {
+			p, err := s.deps.Parked.Entry(f["pipeline"], f["key"])
+			return []string{
+				fmt.Sprintf("The entry %s of %s is taken away for good, with what was refused (%d bytes). Nothing is sent to Moogsoft.", f["key"], f["pipeline"], len(p.Payload)),
+				"The reason was: " + brief(p.Entry.Reason) + ". Later changes of that alert are sent as those of any other.",
+			}, err
+		},
+		do: func(s *server, ctx context.Context, _ string, f fields) (string, string, error) {
+			return fmt.Sprintf("Entry %s is removed.", f["key"]), "", s.deps.Parked.Remove(ctx, f["pipeline"], f["key"])
+		},
+	},
+}
+
+// refusedRequest is a parked close request.
+func (s *server) refusedRequest(id string) (v1.ParkedRequest, error) {
+	for _, r := range s.deps.Closes.ParkedRequests() {
+		if r.ID == id {
+			return r, nil
+		}
+	}
+	return v1.ParkedRequest{}, fmt.Errorf("parked request %q: %w", clip(id, 64), ErrNotFound)
+}
+
+// handingOver says what a transfer would do.
+func handingOver(_ *server, now v1.Status, _ fields) ([]string, error) {
+	switch {
+	case len(workers(now)) < 2:
+		return nil, fmt.Errorf("%w: the cluster has no other node that could lead", ErrUnfit)
+	case now.Leader == "":
+		return nil, fmt.Errorf("%w to hand over", ErrNoLeader)
+	}
+	other := sibling(now, now.Leader)
+	text := []string{
+		fmt.Sprintf("%s finishes what it has begun and hands over to %s, which goes on from there: nothing is lost or sent twice. Nobody is put into maintenance.", now.Leader, other.Node),
+		fmt.Sprintf("%s is asked first whether it reaches SCOM and a LAM; if it does not, this is refused unless forced.", other.Node),
+	}
+	if why := unable(other); why != "" {
+		text = append(text, "At this moment it would be refused: "+why+".")
+	} else if other.Maintenance {
+		text = append(text, fmt.Sprintf("At this moment it would be refused: %s is in maintenance.", other.Node))
+	}
+	return text, nil
+}
+
+func whoMayLead(now v1.Status, f fields) []choice {
+	to := choice{Name: "to", Label: "Who leads then", Selected: f["to"]}
+	for _, m := range workers(now) {
+		if m.Node != now.Leader {
+			to.Options = append(to.Options, m.Node)
+		}
+	}
+	return []choice{to, {Name: "force", Label: "Force: also if that node reaches neither SCOM nor a LAM"}}
+}
+
+// actView is what the template of these pages sees.
+type actView struct {
+	v1.Status
+	Style     template.CSS
+	Title     string
+	Outcome   *outcome // nil: nothing was sent yet
+	Outlook   []string
+	Hidden    fields
+	Choices   []choice
+	Button    string // empty: there is nothing to press
+	Barred    string
+	AsksToken bool
+	Code      string
+	Path      string
+}
+
+// actPage shows what would happen.
+func (s *server) actPage(w http.ResponseWriter, r *http.Request) {
+	d, ok := deeds[mux.Vars(r)["act"]]
+	if !ok {
+		refuse(w, errNoRoute)
+		return
+	}
+	f := fields{}
+	for _, name := range d.allowed(s.deps.Status(), nil) {
+		f[name] = r.URL.Query().Get(name)
+	}
+	s.showAct(w, r, http.StatusOK, d, f, nil)
+}
+
+// actForm does what the form says.
+func (s *server) actForm(w http.ResponseWriter, r *http.Request) {
+	name := mux.Vars(r)["act"]
+	d, ok := deeds[name]
+	if !ok {
+		refuse(w, errNoRoute)
+		return
+	}
+	f, formErr := readFields(r, append(d.allowed(s.deps.Status(), nil), "code", "token"))
+	by, err := s.operator(r, f["token"], f["token"] != "")
+	if err != nil {
+		s.audit.refused(r, err)
+		s.refuseAct(w, r, d, f, err)
+		return
+	}
+	var is outcome
+	_, err = s.carryOut(r, by, writeDeadline, func(r *http.Request, by string) (done, error) {
+		what := done{what: "page: " + strings.TrimSpace(name+" "+d.target(f))}
+		if formErr != nil {
+			return what, formErr
+		}
+		if err := s.codes.use(f["code"], d.form(f), r.RemoteAddr); err != nil {
+			return what, err
+		}
+		var err error
+		is.Text, is.Next, err = d.do(s, r.Context(), by, f)
+		return what, err
+	})
+	if err != nil {
+		s.refuseAct(w, r, d, f, err)
+		return
+	}
+	s.showAct(w, r, http.StatusOK, d, f, &is)
+}
+
+// allowed are the fields that the form may have beside code and token.
+func (d deed) allowed(now v1.Status, f fields) []string {
+	all := slices.Clone(d.names)
+	if d.choices != nil {
+		for _, c := range d.choices(now, f) {
+			all = append(all, c.Name)
+		}
+	}
+	return all
+}
+
+// target is what it is done to, for the audit.
+func (d deed) target(f fields) string {
+	var all []string
+	for _, name := range d.names {
+		all = append(all, fmt.Sprintf("%s=%q", name, clip(f[name], 80)))
+	}
+	return strings.Join(all, " ")
+}
+
+// form is what a code is for: this deed, to this target.
+func (d deed) form(f fields) string { return d.title + "\x00" + d.target(f) }
+
+// refuseAct answers with the page, since a person reads it; one who may not read the page is only told why.
+func (s *server) refuseAct(w http.ResponseWriter, r *http.Request, d deed, f fields, err error) {
+	if !s.mayRead(r) && (!s.operators.set || !s.operators.is(f["token"])) {
+		refuse(w, err)
+		return
+	}
+	code, hint := judged(err)
+	challenge(w, code, err)
+	s.showAct(w, r, code, d, f, &outcome{Refused: true, Text: err.Error(), Next: formHint(err, hint)})
+}
+
+// formHint is the hint as somebody needs it who sits before a form.
+func formHint(err error, hint string) string {
+	switch {
+	case errors.Is(err, errNoToken), errors.Is(err, errWrongToken):
+		return "type the content of the file that Auth.OperatorTokenFile names in this node's node.json"
+	case errors.Is(err, ErrWarned):
+		return "read the reasons; who accepts them ticks Force"
+	}
+	return hint
+}
+
+func (s *server) showAct(w http.ResponseWriter, r *http.Request, code int, d deed, f fields, is *outcome) {
+	v := actView{Status: s.deps.Status(), Style: template.CSS(style), Title: d.title, Outcome: is, Hidden: fields{}, AsksToken: s.operators.set, Barred: s.barred(r), Path: r.URL.EscapedPath()}
+	for _, name := range d.names {
+		v.Hidden[name] = f[name]
+	}
+	if is == nil || is.Refused {
+		text, err := d.outlook(s, v.Status, f)
+		if v.Outlook = text; err == nil {
+			v.Button, v.Code = d.button, s.codes.issue(d.form(f), r.RemoteAddr)
+			if d.choices != nil {
+				v.Choices = d.choices(v.Status, f)
+			}
+		} else if v.Outlook = nil; is == nil {
+			var hint string
+			code, hint = judged(err)
+			v.Outcome = &outcome{Refused: true, Text: err.Error(), Next: hint}
+		}
+	}
+	formHeaders(w)
+	s.showPage(w, code, s.page.act, v)
+}
+
+// readFields reads a form strictly: each field once, and none that is not there. With an error it returns what it could read.
+func readFields(r *http.Request, names []string) (fields, error) {
+	f := fields{}
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		return f, fmt.Errorf("%w: %q", errMediaType, clip(r.Header.Get("Content-Type"), 40))
+	}
+	err = r.ParseForm()
+	for _, name := range names {
+		f[name] = r.PostForm.Get(name)
+	}
+	f["token"] = strings.TrimSpace(f["token"])
+	if err != nil {
+		if err := tooLarge(err); err != nil {
+			return f, err
+		}
+		return f, fmt.Errorf("%w: the form cannot be read: %w", errRequest, err)
+	}
+	return f, onlyOnce(r.PostForm, names)
+}
+
+func onlyOnce(form url.Values, names []string) error {
+	for name, values := range form {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("%w: the form has no field %q", errRequest, clip(name, 40))
+		}
+		if len(values) > 1 {
+			return fmt.Errorf("%w: the field %q is there %d times", errRequest, name, len(values))
+		}
+	}
+	return nil
+}

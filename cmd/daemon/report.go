@@ -1,0 +1,112 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	v1 "scomconnector/api/v1"
+	"scomconnector/cluster"
+)
+
+const (
+	// reportEvery is how often a node that does not lead asks the leader how it is doing, and reportHolds how long the answer
+	// is shown: what is older says nothing about now.
+	reportEvery = 2 * time.Second
+	reportHolds = 8 * time.Second
+)
+
+// report is what only the leader knows. The other nodes show it too: whoever is woken opens any page.
+type report struct {
+	Level     v1.Level      `json:"level"`
+	Text      string        `json:"text"` // of the verdict, without the time
+	Do        string        `json:"do"`
+	Since     time.Time     `json:"since"`
+	Pipelines []v1.Pipeline `json:"pipelines"`
+	SCOM      []v1.Console  `json:"scom"`
+	LAMs      []v1.LAM      `json:"lams"`
+	Outbox    v1.OutboxList `json:"outbox"`
+
+	from string    // the leader that said so
+	at   time.Time // keeps its monotonic reading; zero: there is none
+}
+
+// reporting answers another member.
+func (n *node) reporting() report {
+	s := n.status()
+	n.mu.Lock()
+	text := n.lastVerdict.text
+	n.mu.Unlock()
+	r := report{Level: s.Verdict.Level, Text: text, Do: s.Verdict.Do, Since: s.Verdict.Since, Pipelines: s.Pipelines, SCOM: s.SCOM, LAMs: s.LAMs, Outbox: s.Outbox}
+	return r
+}
+
+// watchLeader keeps the leader's report while this node does not lead. A leader of an older version gives none, and one that does not
+// answer is the cluster's business: then the page says less.
+func (n *node) watchLeader(ctx context.Context) {
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		v := n.coord.View()
+		leader, ok := member(v, v.Leader)
+		if v.Leader == "" || v.Leader == v.NodeID || !ok || !present(leader) {
+			continue
+		}
+		r, err := ask[report](ctx, n, v.Leader, question{Ask: askReport})
+		if err != nil {
+			continue
+		}
+		r.from, r.at = v.Leader, time.Now()
+		n.mu.Lock()
+		n.leaders = r
+		n.mu.Unlock()
+	}
+}
+
+// leadersReport is what the present leader said last, if that still holds; else it is empty.
+func (n *node) leadersReport(v cluster.View) report {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.leaders
+	if v.Leading || r.from != v.Leader || r.from == "" || time.Since(r.at) >= reportHolds {
+		return report{}
+	}
+	return r
+}
+
+// show puts into a status what the leader has said and this node cannot know.
+func (r report) show(s *v1.Status) {
+	if r.from == "" {
+		return
+	}
+	s.SCOM, s.LAMs = r.SCOM, r.LAMs
+	for i := range s.Pipelines {
+		for _, p := range r.Pipelines {
+			if p.Name == s.Pipelines[i].Name {
+				s.Pipelines[i] = p
+			}
+		}
+	}
+	s.Outbox.Error = r.Outbox.Error
+	stands := map[string]string{}
+	for _, e := range r.Outbox.Entries {
+		stands[e.ID] = e.Stands
+	}
+	for i, e := range s.Outbox.Entries {
+		if text := stands[e.ID]; text != "" {
+			s.Outbox.Entries[i].Stands = text
+		}
+	}
+}
+
+// finding is the leader's own verdict as one of this node's, if something is wrong.
+func (r report) finding() []finding {
+	if r.from == "" || r.Level == v1.OK {
+		return nil
+	}
+	return []finding{{level: r.Level, cause: "leader " + r.from, since: r.Since, text: r.from + ", which leads, says: " + r.Text, do: r.Do}}
+}

@@ -1,0 +1,115 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "scomconnector/api/v1"
+	"scomconnector/cluster"
+	"scomconnector/poller"
+)
+
+// Whoever is woken opens any node's page: it says what the leader says, as long as that is known.
+func TestAnyNodeTellsWhatTheLeaderSays(t *testing.T) {
+	since := time.Date(2026, 1, 2, 3, 2, 0, 0, time.UTC)
+	stopped := report{Level: v1.Stopped, Text: "LAM lam1 answers 401, token refused", Do: "check AuthTokenCode", Since: since,
+		LAMs: []v1.LAM{{Name: "lam1", State: "failing", InUse: true}}}
+	fine := report{Level: v1.OK, Text: "Delivering: all that SCOM shows has reached Moogsoft."}
+	for name, c := range map[string]struct {
+		self    string
+		answer  any
+		later   time.Duration
+		leader  string // at the end; empty: primary still
+		level   v1.Level
+		says    string
+		lams    int
+		failing bool
+	}{
+		"the leader does not deliver":    {"secondary", stopped, 0, "", v1.Stopped, "primary, which leads, says: LAM lam1 answers 401, token refused. Do: check AuthTokenCode", 1, true},
+		"the witness says so, too":       {"witness", stopped, 0, "", v1.Stopped, "primary, which leads, says: LAM lam1", 1, true},
+		"the leader is fine":             {"secondary", fine, 0, "", v1.OK, "Standing by: primary leads and says: Delivering: all", 0, false},
+		"the leader is of an older time": {"secondary", nil, 0, "", v1.OK, "whether it delivers is on its page", 1, false},
+		"what it said is old":            {"secondary", stopped, reportHolds, "", v1.OK, "whether it delivers is on its page", 1, false},
+		"another one leads":              {"secondary", stopped, 0, "witness", v1.OK, "whether it delivers is on its page", 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFakeCluster(t, 3, c.self, "primary").seeded("")
+				f.answer("primary", c.answer)
+				n := nodeOf(f, nil)
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan struct{})
+				go func() { defer close(ended); n.watchLeader(ctx) }()
+				time.Sleep(reportEvery + time.Millisecond)
+				cancel()
+				<-ended
+				time.Sleep(c.later)
+				if c.leader != "" {
+					f.lead(c.leader, cluster.CauseElected)
+				}
+				s := n.status()
+				if s.Verdict.Level != c.level || !strings.Contains(s.Verdict.Sentence(), c.says) {
+					t.Errorf("got %s %q, want %s %q", s.Verdict.Level, s.Verdict.Sentence(), c.level, c.says)
+				}
+				if c.level == v1.Stopped && (!strings.HasPrefix(s.Verdict.Text, "NOT DELIVERING since") || !s.Verdict.Since.Equal(since)) {
+					t.Errorf("got %q since %v, want what the leader says", s.Verdict.Text, s.Verdict.Since)
+				}
+				if len(s.LAMs) != c.lams || c.failing && s.LAMs[0].State != "failing" {
+					t.Errorf("got LAMs %+v", s.LAMs)
+				}
+			})
+		})
+	}
+}
+
+func TestTheLeaderReportsItsVerdictWithoutTheTime(t *testing.T) {
+	f := newFakeCluster(t, 2, "primary", "primary").seeded("")
+	n := nodeOf(f, nil)
+	n.setTrouble(trouble{text: "SCOM does not answer", do: "start it"})
+	request, err := json.Marshal(question{Ask: askReport})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := n.serveAsk(t.Context(), "secondary", request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r report
+	if err := json.Unmarshal(body, &r); err != nil || r.Level != v1.Stopped || r.Text != "SCOM does not answer" || r.Do != "start it" || len(r.SCOM) != 1 {
+		t.Errorf("got %s, %v", body, err)
+	}
+}
+
+func TestRatesAreOfTheLastMinute(t *testing.T) {
+	var f flows
+	start := time.Now()
+	at := func(seconds int, polls, accepted uint64) v1.Flow {
+		now := start.Add(time.Duration(seconds) * time.Second)
+		p := poller.Status{Name: "p", Undelivered: 3, Flow: poller.Flow{Polls: polls, Accepted: accepted}}
+		got := f.of(now, p)
+		f.note(now, []poller.Status{p})
+		return got
+	}
+	for _, c := range []struct {
+		seconds         int
+		polls, accepted uint64
+		rate            float64
+	}{
+		{0, 0, 0, 0}, {30, 10, 60, 120}, {60, 20, 120, 120}, {90, 30, 120, 60}, {120, 40, 120, 0}, {150, 50, 620, 500},
+		{180, 1, 5, 0}, // another term
+		{190, 2, 6, 6},
+	} {
+		got := at(c.seconds, c.polls, c.accepted)
+		if got.Accepted != (v1.Step{Count: c.accepted, PerMinute: c.rate}) || got.Waiting != 3 {
+			t.Errorf("after %d s: got %+v, want %v a minute", c.seconds, got.Accepted, c.rate)
+		}
+	}
+	f.note(start, nil)
+	if len(f.past) != 0 {
+		t.Error("pipelines that do not run are remembered")
+	}
+}
