@@ -215,13 +215,7 @@ func (b *Memory) Heal(nodeID string) {
 // eventually waits until cond holds; the time is the bubble's if there is one.
 func eventually(t testing.TB, within time.Duration, what string, cond func() bool) {
 	t.Helper()
-	eventuallyEvery(t, 5*time.Millisecond, within, what, cond)
-}
-
-// eventuallyEvery is eventually for a condition that is dear to look at.
-func eventuallyEvery(t testing.TB, every, within time.Duration, what string, cond func() bool) {
-	t.Helper()
-	for end := time.Now().Add(within); !cond(); time.Sleep(every) {
+	for end := time.Now().Add(within); !cond(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("not within %v: %s", within, what)
 		}

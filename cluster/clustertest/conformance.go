@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,22 +101,50 @@ func (c *Cluster) must(within time.Duration, i int, nodeID string) {
 // Agree waits until all running nodes have the same state, byte for byte.
 func (c *Cluster) Agree(within time.Duration) {
 	c.t.Helper()
-	eventuallyEvery(c.t, 50*time.Millisecond, within, "the same state on every node", func() bool {
-		var first []byte
-		for _, r := range c.nodes {
-			var b bytes.Buffer
-			if _, err := r.View().State.Snapshot().WriteTo(&b); err != nil {
-				c.t.Fatal(err)
-			}
-			if first == nil {
-				first = b.Bytes()
-			}
-			if !bytes.Equal(first, b.Bytes()) {
-				return false
-			}
+	what := ""
+	defer func() {
+		if what != "" {
+			c.t.Logf("the states differ: %s", what)
 		}
-		return true
+	}()
+	c.Eventually(within, "the same state on every node", func() bool {
+		what = c.differing()
+		return what == ""
 	})
+}
+
+// level reports whether all running nodes have applied as much, which is cheaper to ask than whether it is the same.
+func (c *Cluster) level() bool {
+	var applied []uint64
+	for _, r := range c.nodes {
+		applied = append(applied, r.Health().Applied)
+	}
+	return len(applied) == 0 || slices.Min(applied) == slices.Max(applied)
+}
+
+// differing says what each running node has; empty: all have the same.
+func (c *Cluster) differing() string {
+	if !c.level() {
+		return "not all have applied as much"
+	}
+	var first []byte
+	same, what := true, ""
+	for id, r := range c.nodes {
+		var b bytes.Buffer
+		if _, err := r.View().State.Snapshot().WriteTo(&b); err != nil {
+			c.t.Fatal(err)
+		}
+		if first == nil {
+			first = b.Bytes()
+		}
+		same = same && bytes.Equal(first, b.Bytes())
+		h := r.Health()
+		what += fmt.Sprintf("; %s: %d bytes, sum %08x, entry %d of %d committed, token %v", id, b.Len(), crc32.ChecksumIEEE(b.Bytes()), h.Applied, h.CommitIndex, r.View().Token)
+	}
+	if same {
+		return ""
+	}
+	return strings.TrimPrefix(what, "; ")
 }
 
 // follower is a node that does not lead, and could.
