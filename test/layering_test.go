@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"cmd/settings/scaffold": 4,
 	"cmd/journal":           4,
 	"cmd/daemon":            4,
+	"cmd/service":           4,
 	"cmd/scomconnector":     5,
 }
 

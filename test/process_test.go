@@ -2,6 +2,7 @@ package test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,6 +80,7 @@ type process struct {
 	id    string
 	dir   string
 	url   string
+	runs  string // another program than the one that is tested
 	cmd   *exec.Cmd
 	done  chan struct{}
 	err   error // valid once done is closed
@@ -202,7 +204,7 @@ func (pr *process) start() {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pr.begin(exec.Command(bin, "run", "--node", filepath.Join(pr.dir, "node.json")))
+	pr.begin(exec.Command(cmp.Or(pr.runs, bin), "run", "--node", filepath.Join(pr.dir, "node.json")))
 }
 
 func (pr *process) begin(cmd *exec.Cmd) {

@@ -3,8 +3,10 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	v1 "scomconnector/api/v1"
@@ -62,3 +64,40 @@ func (c *Client) Leads(ctx context.Context) (bool, error) {
 	resp.Body.Close()
 	return resp.StatusCode == http.StatusOK, nil
 }
+
+// Unready asks /readyz: why the node cannot take part, one reason each; none: it can.
+func (c *Client) Unready(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	defer cancel()
+	req, err := c.request(ctx, call{method: http.MethodGet, path: "/readyz"})
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.HTTP.Do(req)
+	if err != nil {
+		return nil, unreached(c.base, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxReasonBytes))
+	switch {
+	case err != nil:
+		return nil, unreached(c.base, err)
+	case resp.StatusCode == http.StatusOK:
+		return nil, nil
+	case resp.StatusCode != http.StatusServiceUnavailable:
+		return nil, refused(c.base, resp.StatusCode, body)
+	}
+	var reasons []string
+	for line := range strings.Lines(string(body)) {
+		if line = strings.TrimSpace(line); line != "" {
+			reasons = append(reasons, line)
+		}
+	}
+	if len(reasons) == 0 {
+		reasons = []string{"it does not say why"}
+	}
+	return reasons, nil
+}
+
+// maxReasonBytes is far more than a node has reasons.
+const maxReasonBytes = 64 << 10

@@ -49,6 +49,9 @@ func TestRequestsAboutLeadership(t *testing.T) {
 		{"take over", led, 200, func() (any, error) { return c.TakeOver(ctx, v1.TakeoverOrder{Force: true}) },
 			`POST /api/v1/takeover application/json {"force":true}`, "{secondary [primary]}"},
 		{"leads", "leader", 200, func() (any, error) { return c.Leads(ctx) }, "GET /leader  ", "true"},
+		{"ready", "ready", 200, func() (any, error) { return c.Unready(ctx) }, "GET /readyz  ", "[]"},
+		{"not ready", "no leader\n\nbehind\n", 503, func() (any, error) { return c.Unready(ctx) }, "GET /readyz  ", "[no leader behind]"},
+		{"not ready, silently", "", 503, func() (any, error) { return c.Unready(ctx) }, "GET /readyz  ", "[it does not say why]"},
 		{"leads not", "not the leader", 503, func() (any, error) { return c.Leads(ctx) }, "GET /leader  ", "false"},
 	} {
 		answer, code = k.answer, k.code

@@ -43,6 +43,8 @@ type Options struct {
 	Memory *raftnode.Memory
 	// BeforeWrite, if not nil, is called before each write to the store: a slow or failing disk.
 	BeforeWrite func(op string) error
+	// Supervisor is told how the node fares; nil: nobody asks.
+	Supervisor Supervisor
 }
 
 // How long the parts of a planned stop may take; with what closing the store takes they stay below ten seconds.
@@ -91,6 +93,9 @@ type node struct {
 }
 
 func newNode(opts Options) *node {
+	if opts.Supervisor == nil {
+		opts.Supervisor = unsupervised{}
+	}
 	n := &node{
 		opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), prober: newProber(), started: time.Now(), up: make(chan struct{}),
 		memberCerts: map[string]certificate{},
@@ -172,6 +177,7 @@ func (n *node) serve(ctx context.Context, server *http.Server, ln net.Listener) 
 		wg.Go(func() { chore(life) })
 	}
 
+	n.opts.Supervisor.Ready()
 	var fault error
 	select {
 	case <-ctx.Done():
@@ -196,6 +202,7 @@ func (n *node) serve(ctx context.Context, server *http.Server, ln net.Listener) 
 // given to a node that can take it. What hangs is left to be cut off by the coordinator's own end.
 func (n *node) stop(leave context.CancelFunc, left <-chan struct{}) {
 	n.stopping.Store(true)
+	n.opts.Supervisor.Stopping()
 	if n.coord.View().Leading {
 		n.log.Info("stopping: finishing the batch in flight, then handing over")
 	}

@@ -353,12 +353,14 @@ func (n *node) watch(ctx context.Context) {
 			n.mu.Unlock()
 			n.flows.note(time.Now(), statuses(running))
 			v := n.status().Verdict
+			n.opts.Supervisor.Beat()
 			if now := string(v.Level) + v.Text; now != seen {
 				seen, since = now, time.Now()
 			}
 			if seen != last && time.Since(since) >= steady {
 				last = seen
 				logVerdict(n.log, v)
+				n.opts.Supervisor.Verdict(v.Text)
 			}
 		}
 		select {

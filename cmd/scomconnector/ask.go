@@ -18,13 +18,15 @@ import (
 // node is a running node to ask, and how.
 type node struct {
 	url, tokenFile string
+	file           string // node.json of this machine's node, which is asked where no url is given
 	json, yes      bool
 }
 
 // nodeFlags are the flags of all commands that speak to a running node; yes is only for those that change something.
 func nodeFlags(fs *flag.FlagSet, changes bool) *node {
 	var n node
-	fs.StringVar(&n.url, "url", "http://localhost:8085", "")
+	fs.StringVar(&n.url, "url", "", "")
+	fs.StringVar(&n.file, "node", "", "")
 	fs.StringVar(&n.tokenFile, "token-file", "", "")
 	fs.BoolVar(&n.json, "json", false, "")
 	if changes {
@@ -42,9 +44,12 @@ func (n *node) client() (*client.Client, error) {
 		}
 		token = string(b)
 	}
-	c := client.New(n.url, token)
-	c.Name = person()
-	return c, nil
+	if n.url != "" {
+		c := client.New(n.url, token)
+		c.Name = person()
+		return c, nil
+	}
+	return n.local(token)
 }
 
 // person is who types this, for the node's audit: several people share a token.
@@ -68,7 +73,7 @@ func advised(err error) error {
 	case !ok:
 		return err
 	case refusal.Code == http.StatusUnauthorized:
-		return hinted{err, "--token-file FILE gives the content of OperatorTokenFile; to read, that of ReadTokenFile will do"}
+		return hinted{err, "on the node's own machine run it as who may read OperatorTokenFile (sudo); elsewhere --token-file FILE gives its content; to read, that of ReadTokenFile will do"}
 	case refusal.Code == http.StatusPreconditionFailed:
 		return hinted{err, "run the command again: it starts from the settings that are in use now"}
 	case refusal.Code == 0:

@@ -34,8 +34,9 @@ shown: where a text says plain:(hidden), applying it keeps the one that is set.
       reads the original connector's SCOMConnectorConfig.json and writes ours: the same keys, with what cannot
       be taken over replaced, a comment at each place, and a report of what is left. Asks no node
 
-  --url URL           any node of the cluster (default http://localhost:8085)
-  --token-file FILE   content of the node's OperatorTokenFile; without one, run apply on the node itself
+  --node FILE         node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL           another node of the cluster
+  --token-file FILE   another node's operator token; this machine's node has it in its OperatorTokenFile
   --json              the answer as JSON
   --yes               do not ask
   --version N         show: another version than the one in use

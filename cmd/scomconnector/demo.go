@@ -56,7 +56,7 @@ func runDemo(t terminal, args []string) error {
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
-	ctx, stop := untilSignal(hclog.NewNullLogger())
+	ctx, stop := untilSignal(context.Background(), hclog.NewNullLogger())
 	defer stop()
 	if length > 0 {
 		var cancel context.CancelFunc

@@ -47,6 +47,7 @@ func scenes(t *testing.T, gone string) string {
 		"impossible": {status: impossibleStatus(gone)},
 		"lone":       {status: loneStatus(gone)},
 		"calm":       {status: calmStatus(gone)},
+		"whole":      {status: wholeStatus(srv.URL)},
 		"lost":       {status: calmStatus(gone), err: fmt.Errorf("%w: primary is back", api.ErrLeaderAlive)},
 		"closing":    {status: pairStatus(srv.URL, gone), closes: closingScene()},
 		"refusing":   {status: pairStatus(srv.URL, gone), closes: closingScene()},
@@ -137,6 +138,14 @@ func pairStatus(url, gone string) v1.Status {
 func standbyStatus(url, gone string) v1.Status {
 	s := pairStatus(url, gone)
 	s.Node, s.Role = "secondary", "Secondary"
+	return s
+}
+
+// wholeStatus is that of a cluster where nothing is wrong.
+func wholeStatus(url string) v1.Status {
+	s := pairStatus(url, "")
+	s.Members[1].URL, s.Members[1].LastContact = url+"/whole", sceneTime.Add(time.Second)
+	s.Members[2] = v1.Member{Node: "witness", Role: "Witness", URL: url + "/whole", Voter: true, LastContact: sceneTime.Add(time.Second), Version: "v0.2.0"}
 	return s
 }
 

@@ -56,6 +56,8 @@ func commands() []command {
 		{"takeover", "[--force] [--yes]", "lead although the other nodes are gone", runTakeover, helpTakeover},
 		{"log-level", "[LEVEL] [flags]", "how much a node logs; change it while it runs", runLogLevel, helpLogLevel},
 		{"secret", "keygen|seal [--node FILE] [--for KEY]", "seal passwords, so that the settings may show them to anybody", runSecret, helpSecret},
+		{"service", "install|uninstall|start|stop [flags]", "have the operating system hold this node", runService, helpService},
+		{"upgrade-check", "[--to VERSION] [flags]", "which node to upgrade next, so that nothing is interrupted", runUpgradeCheck, helpUpgrade},
 		{"version", "", "print the version", runVersion, helpVersion},
 	}
 }
@@ -132,7 +134,7 @@ usage: scomconnector COMMAND [flags]
 
 `)
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-11s %s\n", c.name, c.short)
+		fmt.Fprintf(w, "  %-13s %s\n", c.name, c.short)
 	}
 	fmt.Fprint(w, `
 scomconnector COMMAND --help shows its flags and an example.

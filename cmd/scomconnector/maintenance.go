@@ -22,8 +22,9 @@ without losing or repeating anything. The same can be done in a browser, at /mai
 
   --force            enter: also if the other node reaches neither SCOM nor a LAM. What else is refused stays so
   --sticky           enter: a restart does not end it
-  --url URL          any node of the cluster (default http://localhost:8085)
-  --token-file FILE  content of the node's OperatorTokenFile; without one, run it on the node itself
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          another node of the cluster
+  --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON
 
 example: scomconnector maintenance enter primary --url http://scomc1:8085 --token-file operator.token
@@ -127,8 +128,9 @@ Primary should stay idle, use maintenance: after a transfer it takes over again 
 
   --to NODE          the node that should lead; not needed where only one other could
   --force            also if that node reaches neither SCOM nor a LAM. What else is refused stays so
-  --url URL          any node of the cluster (default http://localhost:8085)
-  --token-file FILE  content of the node's OperatorTokenFile; without one, run it on the node itself
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          another node of the cluster
+  --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON
 
 example: scomconnector transfer --to secondary

@@ -20,8 +20,9 @@ how far each is behind, and why one is out of contact.
       asks, and drops a member that no node.json names any more. To take a node out for good: stop it, take it out
       of Members in every other node.json, restart those one at a time, the leader last, then remove it
 
-  --url URL          any node of the cluster (default http://localhost:8085)
-  --token-file FILE  content of the node's OperatorTokenFile; without one, run remove on the node itself
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          another node of the cluster
+  --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON
   --yes              remove: do not ask
 

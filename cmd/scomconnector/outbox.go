@@ -16,8 +16,9 @@ const helpOutbox = `Shows the close requests that were accepted and that SCOM ha
 stands. What SCOM refuses for good is not here any more: parked list shows it.
 
   --settled          also the last 100 that have come to their end, and how
-  --url URL          any node of the cluster (default http://localhost:8085)
-  --token-file FILE  content of the node's ReadTokenFile, if it has one
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          another node of the cluster
+  --token-file FILE  another node's token for reading, if it asks for one
   --json             the answer as JSON, settled ones included
 
 example: scomconnector outbox

@@ -30,8 +30,9 @@ a LAM refuses, rows of SCOM's that cannot be understood, and close requests from
       asks, and takes it away; it is not sent again
 
   --all              with retry: all close requests
-  --url URL          any node of the cluster (default http://localhost:8085)
-  --token-file FILE  content of the node's OperatorTokenFile; without one, run retry and remove on the node itself
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          another node of the cluster
+  --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON
   --yes              do not ask
 

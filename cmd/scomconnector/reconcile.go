@@ -15,8 +15,9 @@ SCOM account looks just so; the page says how many. If they are really gone:
   reconcile confirm
       says so to the leader; the next reconcile closes them
 
-  --url URL          the leader (default http://localhost:8085)
-  --token-file FILE  content of the node's OperatorTokenFile; without one, run it on the node itself
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          the leader, if it is another node
+  --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON
   --yes              do not ask
 

@@ -17,6 +17,7 @@ import (
 	"scomconnector/cluster"
 	"scomconnector/cmd/daemon"
 	"scomconnector/cmd/journal"
+	"scomconnector/cmd/service"
 	"scomconnector/cmd/settings"
 )
 
@@ -52,6 +53,9 @@ over and stops within 10 seconds. A second signal ends it at once.
   --config FILE   the cluster's settings (default SCOMConnectorConfig.json beside node.json);
                   the Primary's file seeds the cluster, from then on its copy is replicated
 
+Held by systemd it says when it serves, how it fares, and that it is alive; held by Windows' service manager a stop and
+a shutdown end it as SIGTERM does. As a service it logs to DataDir/logs unless node.json names a Log.File.
+
 example: scomconnector run --node /etc/scomconnector/node.json
 `
 
@@ -64,22 +68,31 @@ func runNode(t terminal, args []string) error {
 		return err
 	}
 	f.complete()
+	return service.Hold(func(ctx context.Context, s service.Supervisor) error { return f.run(ctx, t, s) })
+}
+
+// run runs the node until ctx ends or a signal comes.
+func (f files) run(ctx context.Context, t terminal, s service.Supervisor) error {
 	opts, err := loadOptions(f)
 	if err != nil {
 		return err
+	}
+	if service.Held() && opts.Node.Log.File == "" {
+		opts.Node.Log.File = filepath.Join(opts.Node.DataDir, "logs", "scomconnector.log")
+		fmt.Fprintf(t.err, "the log is in %s\n", opts.Node.Log.File) // for the journal
 	}
 	log, err := openLog(opts.Node, t.err)
 	if err != nil {
 		return err
 	}
 	defer closeLog(t, log)
-	opts.Log, opts.Audit, opts.Levels = log.Logger(), log.Audit(), log
+	opts.Log, opts.Audit, opts.Levels, opts.Supervisor = log.Logger(), log.Audit(), log, s
 	if file := opts.Node.Log.File; file != "" {
 		if err := journal.KeepCrashes(filepath.Dir(file)); err != nil {
 			opts.Log.Warn("a crash would leave no stack beside the log", "error", err)
 		}
 	}
-	ctx, stop := untilSignal(opts.Log)
+	ctx, stop := untilSignal(ctx, opts.Log)
 	defer stop()
 	if err := daemon.Run(ctx, opts); err != nil {
 		if opts.Node.Log.File != "" { // elsewhere the error's own line is the last of the log
@@ -142,8 +155,8 @@ func openLog(node *settings.Node, console io.Writer) (*journal.Journal, error) {
 }
 
 // untilSignal is a context that ends with the first SIGINT or SIGTERM; the second ends the process.
-func untilSignal(log hclog.Logger) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.Background())
+func untilSignal(ctx context.Context, log hclog.Logger) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	done := make(chan struct{})

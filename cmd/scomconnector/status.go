@@ -2,23 +2,19 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
-	"os"
 	"strings"
 	"text/tabwriter"
 	"time"
 
-	"scomconnector/api/client"
 	v1 "scomconnector/api/v1"
 )
 
 const helpStatus = `Asks a running node for its status and prints it.
 
-  --url URL          the node's address (default http://localhost:8085)
-  --token-file FILE  token for reading, if the node asks for one
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          another node
+  --token-file FILE  another node's token for reading, if it asks for one
   --json             the answer as it came
 
 example: scomconnector status --url http://scomc1:8085
@@ -26,47 +22,23 @@ exit code: 0 also when the verdict is bad; 1 if the node does not answer
 `
 
 func runStatus(t terminal, args []string) error {
-	var url, tokenFile string
-	var asJSON bool
 	fs := flags("status")
-	fs.StringVar(&url, "url", "http://localhost:8085", "")
-	fs.StringVar(&tokenFile, "token-file", "", "")
-	fs.BoolVar(&asJSON, "json", false, "")
+	n := nodeFlags(fs, false)
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
-	token := ""
-	if tokenFile != "" {
-		b, err := os.ReadFile(tokenFile)
-		if err != nil {
-			return hinted{fmt.Errorf("read the token: %w", err), "--token-file names the file that the node's ReadTokenFile names"}
-		}
-		token = strings.TrimSpace(string(b))
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	s, err := client.New(url, token).Status(ctx)
+	c, err := n.client()
 	if err != nil {
-		return hinted{err, statusHint(err)}
+		return err
 	}
-	if asJSON {
-		enc := json.NewEncoder(t.out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(s)
+	s, err := c.Status(context.Background())
+	if err != nil {
+		return advised(err)
+	}
+	if n.json {
+		return printJSON(t, s)
 	}
 	return printStatus(t, &s)
-}
-
-// statusHint is what the node or the client advises, and how this command takes the advice.
-func statusHint(err error) string {
-	refusal, ok := errors.AsType[*client.Error](err)
-	switch {
-	case ok && refusal.Code == http.StatusUnauthorized:
-		return "--token-file FILE gives the content of ReadTokenFile"
-	case ok && refusal.Hint != "":
-		return refusal.Hint + " (--url names the node to ask)"
-	}
-	return "--url names the node to ask"
 }
 
 func printStatus(t terminal, s *v1.Status) error {

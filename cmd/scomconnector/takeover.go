@@ -17,8 +17,9 @@ them leads, the takeover is refused, also with --force; use transfer then. It sa
 
   --force            also where something is known to be missing here; without it the warnings refuse it
   --yes              do not ask
-  --url URL          the node that should lead (default http://localhost:8085)
-  --token-file FILE  content of the node's OperatorTokenFile; without one, run it on the node itself
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          the node that should lead, if it is another
+  --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON; needs --yes
 
 example: scomconnector takeover

@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+
+	"scomconnector/api/client"
+	"scomconnector/cmd/settings"
+)
+
+// usualURL is where a node is asked that has no node.json here.
+const usualURL = "http://localhost:8085"
+
+// local is a client for this machine's own node: its node.json says where it listens, with which certificate, and where its tokens
+// are, so that nobody has to type them. Whoever may read the token's file may use it.
+func (n *node) local(token string) (*client.Client, error) {
+	path := n.file
+	if path == "" {
+		path = defaultNodeFile()
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			c := client.New(usualURL, token)
+			c.Name = person()
+			return c, nil
+		}
+	}
+	own, faults := settings.LoadNode(path)
+	if err := faults.Err(); err != nil {
+		return nil, hinted{fmt.Errorf("the node to ask is not known:\n%w", err), "--url names it, whatever stands in node.json"}
+	}
+	if token == "" {
+		token = ownToken(own)
+	}
+	c := client.New(localURL(own), token)
+	c.Name = person()
+	if own.Tls.CertFile != "" {
+		config, err := trustOnly(own.Tls)
+		if err != nil {
+			return nil, hinted{err, "--url names the node by the name in its certificate"}
+		}
+		c.HTTP.Transport = &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
+	}
+	return c, nil
+}
+
+// ownToken is the token with which the most may be done of those that can be read here. Without any, the node says what it asks for.
+func ownToken(own *settings.Node) string {
+	for _, file := range []string{own.Auth.OperatorTokenFile, own.Auth.ReadTokenFile} {
+		if b, err := os.ReadFile(file); err == nil && len(b) > 0 {
+			return string(b)
+		}
+	}
+	return ""
+}
+
+// localURL is the node's ListenAddress as this machine reaches it.
+func localURL(own *settings.Node) string {
+	host, port, err := net.SplitHostPort(own.ListenAddress)
+	if err != nil {
+		return own.AdvertiseUrl
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	scheme := "http://"
+	if own.Tls.CertFile != "" {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, port)
+}
+
+// trustOnly accepts the node's own certificate and no other, whatever name is in it: it is compared byte by byte.
+func trustOnly(t settings.Tls) (*tls.Config, error) {
+	text, err := os.ReadFile(t.CertFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the node's certificate: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("read the node's certificate: %s is not PEM", t.CertFile)
+	}
+	config := &tls.Config{
+		InsecureSkipVerify: true, // replaced by the comparison
+		VerifyPeerCertificate: func(shown [][]byte, _ [][]*x509.Certificate) error {
+			if len(shown) == 0 || !bytes.Equal(shown[0], block.Bytes) {
+				return errors.New("it shows another certificate than the one in Tls.CertFile: is it another program, or has the file just been renewed?")
+			}
+			return nil
+		},
+	}
+	if t.RequireClientCert {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("the node asks for a certificate, and its own cannot be read: %w", err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return config, nil
+}
