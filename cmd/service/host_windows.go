@@ -91,6 +91,8 @@ func tellEventLog(args []string, why error) {
 // eventEnded is the event's number; eventcreate's own message file knows 1 to 1000.
 const eventEnded = 1
 
+const description = "Carries alerts from Microsoft SCOM to Moogsoft, and closes back."
+
 // Host is this machine's service manager.
 func Host() System { return scm{} }
 

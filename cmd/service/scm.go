@@ -28,8 +28,6 @@ const recoveryReset = 24 * time.Hour
 // preshutdown is how long Windows waits at its own shutdown, in which a node hands over.
 const preshutdown = StopLimit
 
-const description = "Carries alerts from Microsoft SCOM to Moogsoft, and closes back."
-
 func windowsInstall(s Spec) (*windowsPlan, error) {
 	if err := validName(s.Name); err != nil {
 		return nil, err
