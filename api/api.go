@@ -33,6 +33,7 @@ type Deps struct {
 	Gatherer prometheus.Gatherer
 	Settings Settings
 	Parked   Parked
+	Cursors  Cursors
 	Office   Office
 	Closes   Submitter
 	Levels   Levels
@@ -87,6 +88,7 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	get(parkedPath, s.reading(http.HandlerFunc(s.parkedEntry)))
 	get("/api/v1/outbox", s.reading(http.HandlerFunc(s.outbox)))
 	get("/api/v1/parked-requests", s.reading(http.HandlerFunc(s.parkedRequests)))
+	get("/api/v1/cursors", s.reading(http.HandlerFunc(s.cursors)))
 	get("/api/v1/members", s.reading(http.HandlerFunc(s.members)))
 	get("/api/v1/loglevel", s.reading(http.HandlerFunc(s.logLevel)))
 	get("/api/v1/maintenance", s.reading(http.HandlerFunc(s.maintenance)))
@@ -101,6 +103,7 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	r.Handle("/api/v1/parked-requests/{id}", s.writing(writeDeadline, s.discardRequest)).Methods(http.MethodDelete)
 	r.Handle("/api/v1/config", s.writing(writeDeadline, s.applyConfig)).Methods(http.MethodPut)
 	r.Handle(parkedPath, s.writing(writeDeadline, s.removeParked)).Methods(http.MethodDelete)
+	r.Handle("/api/v1/cursors/rewind", s.writing(writeDeadline, s.rewind)).Methods(http.MethodPost)
 	r.Handle("/api/v1/reconcile/confirm", s.writing(writeDeadline, s.confirmVanished)).Methods(http.MethodPost)
 	r.Handle("/api/v1/maintenance", s.writing(writeDeadline, ordered(s.maintain))).Methods(http.MethodPost)
 	r.Handle("/api/v1/transfer", s.writing(writeDeadline, ordered(s.transferTo))).Methods(http.MethodPost)

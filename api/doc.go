@@ -19,7 +19,7 @@
 //
 // It knows nothing of what it shows: status crosses as one function that returns api/v1's types, so that
 // a page never needs a lock of the poller's, and a slow browser never holds one. What an operator may change
-// crosses as the small interfaces Settings, Parked and Office, close requests as Submitter.
+// crosses as the small interfaces Settings, Parked, Cursors and Office, close requests as Submitter.
 //
 // The pages work without JavaScript and ask for nothing outside, because the machines they are read on have
 // no way out. Names in alerts come from strangers: with a content security policy that allows no script but the node's own file, and

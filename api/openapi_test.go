@@ -115,6 +115,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 		reflect.TypeFor[v1.SettingsApplied](), reflect.TypeFor[v1.ParkedList](), reflect.TypeFor[v1.ParkedPayload](), reflect.TypeFor[v1.Vanished](),
 		reflect.TypeFor[v1.CloseAnswer](), reflect.TypeFor[v1.OutboxList](), reflect.TypeFor[v1.ParkedRequestList](),
 		reflect.TypeFor[v1.Members](), reflect.TypeFor[v1.Leadership](), reflect.TypeFor[v1.LogLevel](),
+		reflect.TypeFor[v1.CursorList](), reflect.TypeFor[v1.RewindOrder](), reflect.TypeFor[v1.Rewound](),
 		reflect.TypeFor[v1.MaintenanceOrder](), reflect.TypeFor[v1.TransferOrder](), reflect.TypeFor[v1.TakeoverOrder](),
 	} {
 		compareSchema(t, schemas, typ, seen)
@@ -158,6 +159,8 @@ func compareSchema(t *testing.T, schemas map[string]any, typ reflect.Type, seen 
 	switch typ.Name() {
 	case "MaintenanceOrder":
 		want = "[action]"
+	case "RewindOrder":
+		want = "[to]"
 	case "TransferOrder", "TakeoverOrder":
 		want = nil
 	}

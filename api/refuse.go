@@ -16,6 +16,8 @@ var (
 	ErrStale = errors.New("the settings have changed meanwhile")
 	// ErrInvalid: the settings cannot be used; all faults are wrapped.
 	ErrInvalid = errors.New("the settings are not usable")
+	// ErrRewind: a cursor cannot be put there.
+	ErrRewind = errors.New("the cursor stays where it is")
 	// ErrNoLeader: nobody could take the write; nothing was changed.
 	ErrNoLeader = errors.New("the cluster has no leader")
 	// ErrElsewhere: another node must be asked; the wrapping names it.
@@ -84,6 +86,7 @@ var refusals = []struct {
 	{ErrNotFound, http.StatusNotFound, "list what there is: /api/v1/config/versions, /api/v1/parked, /api/v1/parked-requests, /api/v1/members"},
 	{ErrStale, http.StatusPreconditionFailed, "read /api/v1/config again, make the change there, and send its version"},
 	{ErrInvalid, http.StatusUnprocessableEntity, "mend what the lines name and send the text again; nothing was changed"},
+	{ErrRewind, http.StatusUnprocessableEntity, "scomconnector cursors show, and /api/v1/cursors, name the pipelines and how far back each may be put"},
 	{ErrNoLeader, http.StatusServiceUnavailable, "nothing was changed; see /api/v1/status for what the cluster waits for, then try again"},
 	{ErrElsewhere, http.StatusConflict, "ask the leader: /api/v1/status names it"},
 	{ErrUnknownOutcome, http.StatusServiceUnavailable, "send the same request again: what was done already is not done twice"},

@@ -130,6 +130,22 @@ func (s *State) Pipeline(name string) (info PipelineInfo, ok bool) {
 	return p.info(name), true
 }
 
+// DeliveredSince counts the alerts of which it is remembered that a version was sent that was last modified at or after to: a Rewind to
+// then forgets them. It takes time in proportion to all that are remembered.
+func (s *State) DeliveredSince(pipeline string, to alert.Millis) int {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := 0
+	if p, ok := s.pipes[pipeline]; ok {
+		p.delivered.each(func(v alert.Version) {
+			if v.LastModified >= to {
+				n++
+			}
+		})
+	}
+	return n
+}
+
 // RewindVersion grows with each rewind that this process applies, and whenever a snapshot replaces the state: who runs pipelines
 // begins them anew then.
 func (s *State) RewindVersion() uint64 { return s.rewindVersion.Load() }

@@ -618,3 +618,20 @@ func TestShardsAreEvenForSequentialIDs(t *testing.T) {
 		}
 	}
 }
+
+func TestDeliveredSinceCountsWhatARewindForgets(t *testing.T) {
+	var d delivered
+	for i := range 10 {
+		d.put(alert.Version{ID: alert.ID{byte(i)}, LastModified: alert.Millis(1000 * i)})
+	}
+	s := New()
+	s.pipes["alerts/default"] = &pipeline{delivered: d}
+	for to, want := range map[alert.Millis]int{0: 10, 1: 9, 5000: 5, 9000: 1, 9001: 0} {
+		if got := s.DeliveredSince("alerts/default", to); got != want {
+			t.Errorf("since %d: got %d, want %d", to, got, want)
+		}
+	}
+	if got := s.DeliveredSince("alerts/old", 0); got != 0 {
+		t.Errorf("of a pipeline that is not there: got %d, want 0", got)
+	}
+}

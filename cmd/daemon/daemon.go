@@ -299,7 +299,7 @@ func (n *node) server() (*http.Server, error) {
 	}
 	handler := api.New(api.Config{ReadToken: readers, OperatorToken: operators, CallbackToken: callers}, api.Deps{
 		Status: n.status, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg, Closes: closer{n},
-		Settings: applier{n}, Parked: shelf{n}, Office: office{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.opts.Audit, Levels: n.opts.Levels,
+		Settings: applier{n}, Parked: shelf{n}, Cursors: desk{n}, Office: office{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.opts.Audit, Levels: n.opts.Levels,
 	})
 	server := api.Server(handler)
 	server.ErrorLog = n.log.Named("api").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})

@@ -54,7 +54,7 @@ func scenes(t *testing.T, gone string) string {
 	} {
 		h := api.New(api.Config{Addresses: nil}, api.Deps{
 			Status: s.now, Ready: func() []string { return nil }, Leader: func() bool { now := s.now(); return now.Leader == now.Node },
-			Gatherer: prometheus.NewRegistry(), Office: s, Closes: &s.closes, Parked: &s.closes, Names: func() []string { return nil },
+			Gatherer: prometheus.NewRegistry(), Office: s, Closes: &s.closes, Parked: &s.closes, Cursors: s, Names: func() []string { return nil },
 			Log: hclog.NewNullLogger(), Levels: quiet(t),
 		})
 		mux.Handle("/"+name+"/", http.StripPrefix("/"+name, h))
@@ -113,6 +113,25 @@ func (s *scene) TakeOver(_ context.Context, o v1.TakeoverOrder, _ string) (v1.Le
 	}
 	s.status.Leader = s.status.Node
 	return v1.Leadership{Leader: s.status.Node}, nil
+}
+
+// List is two pipelines where a member is called witness, and one where none is.
+func (s *scene) List(to time.Time) []v1.Cursor {
+	all := []v1.Cursor{{Pipeline: "alerts/default", Cursor: sceneTime, Earliest: sceneTime.Add(-168 * time.Hour), Remembered: 812, Rewinds: 1}}
+	if !to.IsZero() {
+		all[0].Again = 33
+	}
+	if len(s.now().Members) > 2 {
+		all = append(all, v1.Cursor{Pipeline: "alerts/uat", Cursor: sceneTime, Earliest: all[0].Earliest})
+	}
+	return all
+}
+
+func (s *scene) Rewind(_ context.Context, o v1.RewindOrder, _ string) (v1.Rewound, error) {
+	if o.To.Before(sceneTime.Add(-168 * time.Hour)) {
+		return v1.Rewound{}, fmt.Errorf("%w: that is more than 7 days ago", api.ErrRewind)
+	}
+	return v1.Rewound{Pipeline: o.Pipeline, From: sceneTime, To: o.To, Again: 33}, s.err
 }
 
 func (s *scene) RemoveMember(_ context.Context, id, _ string) error {
@@ -194,6 +213,8 @@ func TestChangesThatAskFirst(t *testing.T) {
 		{"", "takeover --url NODE/calm", 1, "Take over on secondary? [y/N] "},
 		{"yes\n", "takeover --url NODE/calm", 0, "Take over on secondary? [y/N] secondary leads.\n"},
 		{"y\n", "takeover --force --url NODE/lone", 0, "Take over on secondary? [y/N] secondary leads.\n"},
+		{"n\n", "cursors rewind --to 2026-01-02T01:00:00Z --url NODE/lone", 1, "Put alerts/default back? [y/N] Nothing was changed.\n"},
+		{"y\n", "cursors rewind --to 2026-01-02T01:00:00Z --url NODE/lone", 0, "Put back to 2026-01-02 01:00:00Z; cursors show and the page tell how far it has come again.\n"},
 		{"no\n", "members remove witness --url NODE/pair", 1, "[y/N] Nothing was changed.\n"},
 		{"y\n", "members remove witness --url NODE/pair", 0, "[y/N] Removed witness.\n"},
 	} {

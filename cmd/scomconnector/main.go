@@ -48,6 +48,7 @@ func commands() []command {
 		{"config", "show|diff|apply|rollback|import [flags]", "the settings that the cluster shares: see, change, undo", runConfig, helpConfig},
 		{"outbox", "[--settled] [flags]", "close requests from Moogsoft: who asked what, and where it stands", runOutbox, helpOutbox},
 		{"parked", "list|show|retry|remove [KEY] [flags]", "what was refused for good: look at it, try it again, remove it", runParked, helpParked},
+		{"cursors", "show|rewind [PIPELINE] --to TIME [flags]", "how far each pipeline has delivered; deliver again from a time on", runCursors, helpCursors},
 		{"reconcile", "confirm [flags]", "say that alerts which vanished from SCOM are really gone", runReconcile, helpReconcile},
 		{"status", "[--url URL] [--json]", "what a running node says of itself and the cluster", runStatus, helpStatus},
 		{"members", "[remove ID] [flags]", "the nodes of the cluster; drop one", runMembers, helpMembers},

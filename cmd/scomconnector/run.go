@@ -81,6 +81,9 @@ func (f files) run(ctx context.Context, t terminal, s service.Supervisor) error 
 		opts.Node.Log.File = filepath.Join(opts.Node.DataDir, "logs", "scomconnector.log")
 		fmt.Fprintf(t.err, "the log is in %s\n", opts.Node.Log.File) // for the journal
 	}
+	if service.Held() && runtime.GOOS == "windows" {
+		opts.Node.Log.EventLog = true
+	}
 	log, err := openLog(opts.Node, t.err)
 	if err != nil {
 		return err
