@@ -21,8 +21,15 @@ type Close struct {
 	Comment string
 	Fields  []alert.Field
 	At      time.Time // accepted
-	// Doubtful: another node has handed it over, and may have written it to SCOM already.
+	// Doubtful: a leader has begun to write it, or may have. Seen is what that one had seen then: see Begun.
 	Doubtful bool
+	Seen     alert.Millis
+}
+
+// Begun is a request that is about to be written, and its alert's last modification as SCOM showed it just before; zero: not at all.
+type Begun struct {
+	ID   string
+	Seen alert.Millis
 }
 
 // Settlement is how a request ended; see state.Settlement, whose outcomes these are.
@@ -46,6 +53,9 @@ const (
 type Outbox interface {
 	// Waiting lists unsettled requests, oldest first, at most limit of them.
 	Waiting(limit int) []Close
+	// Begin records that requests are about to be written, before they are: Waiting shows them as Doubtful from then on, to later
+	// terms, too. Errors as Ledger.Commit's.
+	Begin(ctx context.Context, b []Begun) error
 	// Settle records how requests ended, all of them or none. Errors as Ledger.Commit's.
 	Settle(ctx context.Context, s []Settlement) error
 	// Changed is signalled when there may be more to do; one slot, may be spurious.
@@ -105,8 +115,9 @@ const (
 // settled, or waits.
 //
 // SCOM has no conditional write. So the alerts' present state is read before each write; what shows the state asked for is
-// settled without one. A write of which it is not known whether it happened (a time-out, or whatever a leader before
-// us may have begun) is looked for in the alert's history by the mark in its comment before it is repeated.
+// settled without one. Each group of writes is recorded before it is begun, so that whoever leads next knows which of the requests may
+// have been written; the others need no look-up, however many wait. A write of which it is not known whether it happened (a time-out, or
+// one that a leader before us had begun) is looked for in the alert's history by the mark in its comment before it is repeated.
 type Writeback struct {
 	cfg     WritebackConfig
 	target  Target
@@ -161,7 +172,6 @@ func (w *Writeback) Wake() {
 // Run works until ctx ends or Drain has taken effect (nil), or until the outbox says that the term is over
 // (ErrTermOver, ErrUnknownOutcome). It gives up for no other reason, for as long as SCOM is away. It is called once.
 func (w *Writeback) Run(ctx context.Context) error {
-	w.inherit()
 	for {
 		r, err := w.step(ctx)
 		if err == nil {
@@ -176,18 +186,10 @@ func (w *Writeback) Run(ctx context.Context) error {
 	}
 }
 
-// inherit takes note of what waits already: a leader before us may have begun to write it.
-func (w *Writeback) inherit() {
-	after := time.Now().Add(landing)
-	const all = 1 << 30
-	for _, c := range w.outbox.Waiting(all) {
-		w.work[c.ID] = &progress{doubt: true, after: after}
-	}
-}
-
 // progress is what is known in this term of a request that is not settled.
 type progress struct {
 	doubt   bool // a write of it may have happened, and its history was not looked at since
+	unsure  bool // the same of its fields, which leave no mark
 	touched bool // SCOM has taken a change for it
 	after   time.Time
 	share   int // most alerts of one write with it; zero: no limit
@@ -317,7 +319,7 @@ func (w *Writeback) headsOf(waiting []Close, now time.Time) (ready []Close, next
 		seen[c.Alert] = struct{}{}
 		p := w.work[c.ID]
 		if p == nil && c.Doubtful {
-			p = &progress{doubt: true, after: now.Add(landing)}
+			p = &progress{doubt: true, unsure: true, after: now.Add(landing)}
 			w.work[c.ID] = p
 		}
 		if p == nil || !p.after.After(now) {

@@ -2,6 +2,7 @@ package poller
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,7 @@ func chaos(t *testing.T, seed uint64) {
 		}
 		return []fate{goesWell, goesWell, answerLost, requestLost, noWay}[intn(5)]
 	}
+	r.scom.fieldFate = func(alert.ID) fate { return r.scom.fate(nil, 0) }
 	r.scom.setFault(func(alert.Query) error {
 		if !calm.Load() && intn(6) == 0 {
 			return &alert.Fault{Console: "scom1", All: intn(2) == 0, Err: errors.New("reset")}
@@ -44,6 +46,10 @@ func chaos(t *testing.T, seed uint64) {
 	var asked []Close
 	for range 40 {
 		c := Close{Alert: id(intn(alerts)), State: []uint8{255, 249, 0}[intn(3)]}
+		if kind := intn(6); kind < 2 {
+			c.Fields = []alert.Field{{Name: "TicketId", Value: fmt.Sprint("INC", len(asked))}}
+			c.Keep = kind == 0
+		}
 		c.ID = r.out.ask(c)
 		asked = append(asked, c)
 		r.pass(time.Duration(intn(3000)) * time.Millisecond)
@@ -60,12 +66,27 @@ func chaos(t *testing.T, seed uint64) {
 	if n := r.out.pending(); n != 0 {
 		t.Errorf("seed %d: %d requests still wait", seed, n)
 	}
+	for change, n := range r.scom.fielded {
+		if n != 1 {
+			t.Errorf("seed %d: the fields of %s were changed %d times", seed, change, n)
+		}
+	}
 	// What was done was done in the order of asking, and the last one asked for is what SCOM shows.
-	last := map[alert.ID]uint8{}
+	last, ticket := map[alert.ID]uint8{}, map[alert.ID]string{}
 	for _, c := range asked {
-		last[c.Alert] = c.State
+		if !c.Keep {
+			last[c.Alert] = c.State
+		}
+		if len(c.Fields) > 0 {
+			ticket[c.Alert] = c.Fields[0].Value
+		}
 		if s := r.out.outcome(c.ID); s.Outcome == Refused {
 			t.Errorf("seed %d: %s was refused: %s", seed, c.ID, s.Reason)
+		}
+	}
+	for alertID, want := range ticket {
+		if a, _ := r.scom.newest(alertID); a.TicketID != want {
+			t.Errorf("seed %d: alert %s has ticket %s, want %s", seed, alertID, a.TicketID, want)
 		}
 	}
 	for alertID, want := range last {

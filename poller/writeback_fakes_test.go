@@ -31,6 +31,8 @@ type fakeTarget struct {
 	noFields bool
 	noMarks  bool
 	lookFate func(alert.ID) error
+	// fieldFate decides about a change of fields; nil: all succeed.
+	fieldFate func(alert.ID) fate
 
 	wmu      sync.Mutex            // guards what follows
 	comments map[alert.ID][]string // of the histories
@@ -41,6 +43,7 @@ type fakeTarget struct {
 	looked   map[alert.ID]int      // histories read
 	resets   map[alert.ID]int
 	fields   map[alert.ID]map[string]string
+	fielded  map[string]int // changes of fields, by alert and the values written
 }
 
 type fate int
@@ -55,7 +58,7 @@ const (
 
 func newTarget() *fakeTarget {
 	return &fakeTarget{fakeSCOM: newSCOM(), object: map[alert.ID][]alert.Objection{}, comments: map[alert.ID][]string{}, effects: map[string][]int{},
-		states: map[alert.ID][]int{}, looked: map[alert.ID]int{}, resets: map[alert.ID]int{}, fields: map[alert.ID]map[string]string{}}
+		states: map[alert.ID][]int{}, looked: map[alert.ID]int{}, resets: map[alert.ID]int{}, fields: map[alert.ID]map[string]string{}, fielded: map[string]int{}}
 }
 
 func (f *fakeTarget) Account() string { return ourAccount }
@@ -131,6 +134,16 @@ func (f *fakeTarget) SetFields(_ context.Context, id alert.ID, fields []alert.Fi
 	if f.noFields {
 		return alert.Written{}, alert.ErrUnsupported
 	}
+	fortune := goesWell
+	f.get(func() {
+		if f.fieldFate != nil {
+			fortune = f.fieldFate(id)
+		}
+	})
+	lost := &alert.Fault{Class: alert.FaultTimeout, Console: "scom1", All: true, Unknown: fortune != noWay, Err: errors.New("switched off")}
+	if fortune == noWay || fortune == requestLost {
+		return alert.Written{}, lost
+	}
 	f.wmu.Lock()
 	defer f.wmu.Unlock()
 	a, ok := f.newest(id)
@@ -151,6 +164,10 @@ func (f *fakeTarget) SetFields(_ context.Context, id alert.ID, fields []alert.Fi
 	}
 	for _, x := range fields {
 		f.fields[id][x.Name] = x.Value
+	}
+	f.fielded[fmt.Sprint(id, " ", fields)]++
+	if fortune == answerLost {
+		return alert.Written{}, lost
 	}
 	return alert.Written{}, nil
 }
@@ -199,6 +216,8 @@ type fakeOutbox struct {
 	settled map[string]Settlement
 	twice   []string // settled although they were
 	fail    func([]Settlement) error
+	balk    func([]Begun) error // fails a Begin
+	begun   int                 // Begin calls that succeeded
 	changed chan struct{}
 	n       int
 }
@@ -214,6 +233,34 @@ func (o *fakeOutbox) Waiting(limit int) []Close {
 }
 
 func (o *fakeOutbox) Changed() <-chan struct{} { return o.changed }
+
+func (o *fakeOutbox) Begin(ctx context.Context, list []Begun) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if o.balk != nil {
+		if err := o.balk(list); err != nil {
+			return err
+		}
+	}
+	o.begun++
+	for _, b := range list {
+		for i := range o.waiting {
+			if o.waiting[i].ID == b.ID {
+				o.waiting[i].Doubtful, o.waiting[i].Seen = true, b.Seen
+			}
+		}
+	}
+	return nil
+}
+
+func (o *fakeOutbox) set(f func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f()
+}
 
 func (o *fakeOutbox) Settle(ctx context.Context, list []Settlement) error {
 	o.mu.Lock()
@@ -291,7 +338,7 @@ func (r *writeRig) begin() {
 		return <-done
 	}
 	r.t.Cleanup(cancel)
-	r.pass(0) // it takes note of what it inherits
+	r.pass(0)
 }
 
 func (r *writeRig) pass(d time.Duration) { (&rig{}).pass(d) }

@@ -67,15 +67,42 @@ func (w *Writeback) keep(s Settlement) {
 
 // record commits settlements, in as few commands as fit. ErrParkedFull is the caller's.
 func (w *Writeback) record(ctx context.Context, settled []Settlement) error {
+	if err := w.persist(ctx, "how close requests ended", func() error { return w.recordOnce(ctx, settled) }); err != nil {
+		return err
+	}
+	for _, s := range settled {
+		w.metrics.settled.WithLabelValues(outcomeNames[s.Outcome]).Inc()
+		delete(w.work, s.ID)
+		w.board.note(s.ID, "")
+	}
+	return nil
+}
+
+// begin records that these are about to be written, unless that stands there already. What a change of fields will look like afterwards
+// is not known from a mark, so for those it must be recorded what the alert was like before this very try.
+func (w *Writeback) begin(ctx context.Context, todo []Close, now shownNow) error {
+	var begun []Begun
+	for _, c := range todo {
+		b := Begun{ID: c.ID}
+		if a := now.alerts[c.Alert]; a != nil {
+			b.Seen = alert.MillisOf(a.LastModified)
+		}
+		if !c.Doubtful || len(c.Fields) > 0 && !w.progressOf(c.ID).fieldsDone && c.Seen != b.Seen {
+			begun = append(begun, b)
+		}
+	}
+	if len(begun) == 0 {
+		return nil
+	}
+	return w.persist(ctx, "which close requests are begun", func() error { return w.outbox.Begin(ctx, begun) })
+}
+
+// persist repeats a commit of what until it is in the log or the term is over. ErrParkedFull is the caller's.
+func (w *Writeback) persist(ctx context.Context, what string, commit func() error) error {
 	for {
-		err := w.recordOnce(ctx, settled)
+		err := commit()
 		switch {
 		case err == nil:
-			for _, s := range settled {
-				w.metrics.settled.WithLabelValues(outcomeNames[s.Outcome]).Inc()
-				delete(w.work, s.ID)
-				w.board.note(s.ID, "")
-			}
 			w.board.ledger("")
 			return nil
 		case errors.Is(err, ErrTermOver), errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrParkedFull):
@@ -83,8 +110,8 @@ func (w *Writeback) record(ctx context.Context, settled []Settlement) error {
 		case ctx.Err() != nil:
 			return errEnded
 		}
-		if w.board.ledger("the cluster does not record how close requests ended: " + err.Error()) {
-			w.log.Error("how close requests ended cannot be recorded; trying again", "error", err)
+		if w.board.ledger("the cluster does not record " + what + ": " + err.Error()) {
+			w.log.Error("the cluster does not record it; trying again", "what", what, "error", err)
 		}
 		if !sleep(ctx, commitAgain) {
 			return errEnded

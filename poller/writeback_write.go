@@ -1,6 +1,7 @@
 package poller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func (w *Writeback) carryOut(ctx context.Context, group []Close, now shownNow) e
 		switch p := w.progressOf(c.ID); {
 		case w.satisfied(c, now):
 			settled = append(settled, p.done(c))
-		case p.doubt && (!c.Keep || c.Comment != ""): // else no write of it carries a mark
+		case p.doubt && (!c.Keep || c.Comment != ""): // else no write of it carries a mark: see overtaken
 			doubtful = append(doubtful, c)
 		default:
 			todo = append(todo, c)
@@ -42,6 +43,10 @@ func (w *Writeback) carryOut(ctx context.Context, group []Close, now shownNow) e
 		switch mark, known := marked[c.ID]; {
 		case mark:
 			p.touched = true
+			// The mark tells of the state, before which the fields' turn was.
+			if a := now.alerts[c.Alert]; !p.fieldsDone && a != nil && !showsFields(a, c.Fields) {
+				p.lacking = unknownFields(c, a)
+			}
 			settled = append(settled, p.done(c))
 		case known:
 			p.doubt = false
@@ -159,6 +164,14 @@ func (w *Writeback) unanswered(c Close, n int, err error) {
 
 // write changes the alerts. All of todo go into one call, or it is a single one.
 func (w *Writeback) write(ctx context.Context, todo []Close, now shownNow) ([]Settlement, error) {
+	for _, c := range todo {
+		if p := w.progressOf(c.ID); p.overtaken(c, now.alerts[c.Alert]) {
+			p.fieldsDone, p.lacking = true, unknownFields(c, now.alerts[c.Alert])
+		}
+	}
+	if err := w.begin(ctx, todo, now); err != nil {
+		return nil, err
+	}
 	first := todo[0]
 	state := first.State
 	if alone(first) {
@@ -227,6 +240,7 @@ func (w *Writeback) unwritten(todo []Close, now shownNow, err error) (alert.Writ
 		p := w.progressOf(c.ID)
 		if unknown {
 			p.doubt, p.touched = true, true // if it shows, it is ours
+			p.unsure = p.unsure || !p.fieldsDone
 			w.echoes.end(c.Alert, now)
 		} else {
 			w.echoes.forget(c.Alert)
@@ -277,13 +291,33 @@ func (w *Writeback) writeFields(ctx context.Context, c Close, now shownNow) (set
 		case objects:
 			p.lacking = "SCOM does not change " + names(c.Fields) + ": " + o.Text
 		}
-		p.fieldsDone, p.faults, p.doubt = true, 0, false
+		p.fieldsDone, p.faults, p.doubt, p.unsure = true, 0, false, false
 	}
 	shows := !c.Keep && a != nil && a.ResolutionState == c.State && !w.echoes.stale(a.Version())
 	if c.Keep && c.Comment == "" || shows {
 		return []Settlement{p.done(c)}, true, nil
 	}
 	return nil, false, nil
+}
+
+// overtaken reports whether the fields of a request must be left to a person. A change of fields carries no mark. If its outcome is not
+// known, and the alert was changed since it was begun and does not show the fields as asked for, then either it never arrived, or it did
+// and somebody has changed them again, whose change must not be undone hours later.
+func (p *progress) overtaken(c Close, a *alert.Alert) bool {
+	return len(c.Fields) > 0 && p.unsure && !p.fieldsDone && c.Seen != 0 && a != nil && alert.MillisOf(a.LastModified) != c.Seen && !showsFields(a, c.Fields)
+}
+
+func showsFields(a *alert.Alert, fields []alert.Field) bool {
+	asked := *a
+	for _, f := range fields {
+		setField(&asked, f)
+	}
+	return asked == *a
+}
+
+func unknownFields(c Close, a *alert.Alert) string {
+	return fmt.Sprintf("it is not known whether SCOM has changed %s: the answer was lost, and %s has changed the alert since; look at it, and retry this if it is still wanted",
+		names(c.Fields), cmp.Or(a.LastModifiedBy, "somebody"))
 }
 
 func names(fields []alert.Field) string {

@@ -45,6 +45,8 @@ func everyOp() []Op {
 		AdoptNote{Node: "n", Text: "x", At: t0},
 		Accept{Request: fullRequest(1), MaxEntries: 100_000, MaxBytes: 64 << 20},
 		Accept{Request: Request{ID: "r", Alert: testID(1), Node: "n", At: t0}, MaxEntries: 1, MaxBytes: 1},
+		Begin{Begun: []Begun{{ID: requestID(1), Seen: ms0}, {ID: "r"}}},
+		Begin{},
 		Settle{Settled: []Settlement{{ID: requestID(1), Outcome: Done}, {ID: requestID(2), Outcome: Refused, Reason: "not allowed"}}, At: t0},
 		Settle{At: t0},
 		Retry{IDs: []string{requestID(1), requestID(2)}, MaxEntries: MaxOutbox, MaxBytes: MaxOutboxBytes},

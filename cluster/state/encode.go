@@ -31,11 +31,12 @@ const (
 	kindDiscard            kind = 15
 	kindAdoptOutbox        kind = 16
 	kindCommitRewound      kind = 17 // a Commit to a pipeline that was rewound before
+	kindBegin              kind = 18
 )
 
 // MaxKind is the highest number of an op that this program knows. A leader proposes an op (KindOf) only if
 // every member knows it, since a member that does not must stop.
-const MaxKind = byte(kindCommitRewound)
+const MaxKind = byte(kindBegin)
 
 // KindOf is the number of the op as it stands in commands.
 func KindOf(op Op) byte { return byte(op.kind()) }
@@ -55,6 +56,7 @@ func (Settle) kind() kind             { return kindSettle }
 func (Retry) kind() kind              { return kindRetry }
 func (Discard) kind() kind            { return kindDiscard }
 func (AdoptOutbox) kind() kind        { return kindAdoptOutbox }
+func (Begin) kind() kind              { return kindBegin }
 
 // kind makes a difference so that logs from before there were rewinds are understood.
 func (c Commit) kind() kind {

@@ -195,6 +195,7 @@ func (m *merger) outbox() {
 	room := m.outboxRoom(op)
 	left := room
 	for _, q := range m.state.Outbox(MaxOutbox) {
+		q.Seen = 0
 		if size := q.size(); size > left {
 			m.add(op)
 			op.Requests, left = nil, room

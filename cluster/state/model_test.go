@@ -49,6 +49,11 @@ func (m *model) apply(c Command) error {
 		if c.Token.Compare(m.token) <= 0 {
 			return ErrTermOver
 		}
+		if c.Token.Epoch != m.token.Epoch {
+			for i := range m.box.waits {
+				m.box.waits[i].Doubtful, m.box.waits[i].Seen = true, 0
+			}
+		}
 		m.token = c.Token
 		return nil
 	}
@@ -257,10 +262,11 @@ func (p *modelPipe) blank() bool {
 // history makes commands: of a few pipelines, alerts and parked keys, so that everything meets.
 type history struct {
 	*rand.Rand
-	term uint64
-	now  alert.Millis
-	day  int
-	used []ConfigSum // the versions that are kept, oldest first
+	term  uint64
+	epoch uint64
+	now   alert.Millis
+	day   int
+	used  []ConfigSum // the versions that are kept, oldest first
 	// rewinds is how often each pipeline was rewound.
 	rewinds map[string]uint64
 }
@@ -272,14 +278,17 @@ func (h *history) pipe() string { return historyPipes[h.IntN(len(historyPipes))]
 func (h *history) command() Command {
 	h.now += alert.Millis(h.IntN(5_000))
 	at := t0.AddDate(0, 0, h.day)
-	c := Command{Token: tok(h.term)}
+	c := Command{Token: h.token(h.term)}
 	if h.IntN(20) == 0 {
-		c.Token = tok(h.term - uint64(h.IntN(2)) + uint64(h.IntN(2)))
+		c.Token = h.token(h.term - uint64(h.IntN(2)) + uint64(h.IntN(2)))
 	}
 	switch n := h.IntN(100); {
 	case n < 5 || h.term == 0:
 		h.term++
-		c.Token = tok(h.term)
+		if h.IntN(4) == 0 {
+			h.epoch++
+		}
+		c.Token = h.token(h.term)
 		c.Op = TermStart{Node: fmt.Sprint("n", h.IntN(3)), ClusterID: "c", Reason: "why", At: at}
 	case n < 30:
 		c.Op = h.commit(at)
@@ -306,6 +315,12 @@ func (h *history) command() Command {
 		c.Op = op
 	}
 	return c
+}
+
+func (h *history) token(term uint64) Token {
+	t := tok(term)
+	t.Epoch.Number += h.epoch
+	return t
 }
 
 // text is one of few, so that the same comes again, but more than are kept.

@@ -173,9 +173,11 @@ type Request struct {
 	From    string  // who asked, from where; for people
 	Node    string  // that accepted it
 	At      time.Time
-	// Doubtful is set by AdoptOutbox: the node that yielded may have written it to SCOM already, so its mark is to be
-	// looked for first.
+	// Doubtful: it may have been written to SCOM already, so its mark is to be looked for first. Set by Begin, by AdoptOutbox, and
+	// by the first term of an epoch, since the one before may have gone on elsewhere.
 	Doubtful bool
+	// Seen is set by Begin, for the cluster's own use: what SCOM showed as the alert's last modification just before. Zero: not known.
+	Seen alert.Millis
 }
 
 // Field is one field of an alert that is to be changed: TicketId, Owner, CustomField1 to CustomField10.
@@ -201,6 +203,16 @@ const (
 	Already                    // SCOM showed it before; nothing was written
 	Refused                    // SCOM refuses for good: parked for a person
 )
+
+// Begin notes that the leader is about to write these requests to SCOM, one group of them: from then on they are Doubtful to every
+// leader after it. What no leader has begun need not be looked up, however many wait. Requests that do not wait are passed over.
+type Begin struct{ Begun []Begun }
+
+// Begun is one request that is about to be written, and what its alert's last modification was then; zero if SCOM does not show it.
+type Begun struct {
+	ID   string
+	Seen alert.Millis
+}
 
 // Settle takes requests out of the outbox. Those that are not in it (any more) are passed over. Refused with ErrParkedFull as a
 // whole if there is no room for those that SCOM refuses: the others can be settled without them. SplitSettle cuts a long one.

@@ -110,14 +110,47 @@ func (o *outbox) put(p *pending) {
 	}
 }
 
-// remove takes p out of what waits.
-func (o *outbox) remove(p *pending) {
+// chunkOf is where p stands in chunks.
+func (o *outbox) chunkOf(p *pending) int {
 	i, _ := slices.BinarySearchFunc(o.chunks, p.seq, func(c []*pending, seq uint64) int {
 		if c[len(c)-1].seq < seq {
 			return -1
 		}
 		return 1 // the first chunk that does not end before it is the one
 	})
+	return i
+}
+
+// all is what waits, in its order.
+func (o *outbox) all() []*pending {
+	list := make([]*pending, 0, len(o.byID))
+	for _, c := range o.chunks {
+		list = append(list, c...)
+	}
+	return list
+}
+
+// doubt puts a doubtful copy in p's place.
+func (o *outbox) doubt(p *pending, seen alert.Millis) {
+	q := *p
+	q.Doubtful, q.Seen = true, seen
+	i := o.chunkOf(p)
+	o.chunks[i] = slices.Clone(o.chunks[i])
+	o.chunks[i][slices.Index(o.chunks[i], p)] = &q
+	if q.older != nil {
+		q.older.younger = &q
+	}
+	if q.younger != nil {
+		q.younger.older = &q
+	} else {
+		o.newest[q.Alert] = &q
+	}
+	o.byID[q.ID] = &q
+}
+
+// remove takes p out of what waits.
+func (o *outbox) remove(p *pending) {
+	i := o.chunkOf(p)
 	if c := o.chunks[i]; len(c) == 1 {
 		o.chunks = slices.Delete(o.chunks, i, i+1)
 	} else {
@@ -144,7 +177,7 @@ func (p *ParkedRequest) size() int { return p.Request.size() + len(p.Reason) }
 
 // park keeps p for a person. What SCOM has refused is not doubtful any more.
 func (o *outbox) park(p ParkedRequest) {
-	p.Request.Doubtful = false
+	p.Request.Doubtful, p.Request.Seen = false, 0
 	o.parked[p.Request.ID] = &p
 	o.parkedBytes += p.size()
 	if p.Request.Key != "" {
@@ -160,7 +193,7 @@ func (o *outbox) unpark(p *ParkedRequest) {
 
 // end remembers how a request ended.
 func (o *outbox) end(q Request, x Outcome, reason string, at time.Time) {
-	q.Comment, q.Fields, q.Doubtful = "", nil, false
+	q.Comment, q.Fields, q.Doubtful, q.Seen = "", nil, false, 0
 	e := &SettledRequest{Request: q, Outcome: x, Reason: reason, At: at}
 	o.settled = append(o.settled, e)
 	o.ended[q.ID] = e

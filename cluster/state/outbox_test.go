@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scomconnector/poller/alert"
 )
 
 func requestID(n int) string { return fmt.Sprintf("%016x", uint64(n)*0x9E3779B97F4A7C15) }
@@ -467,7 +469,7 @@ func TestTheOutboxVersionGrowsWithEachChange(t *testing.T) {
 		}
 		last = s.OutboxVersion()
 	}
-	for _, op := range []Op{accept(named("a", 1)), settle(t0, Refused, "a"), retry("a"), settle(t0, Refused, "a"), Discard{IDs: []string{"a"}},
+	for _, op := range []Op{accept(named("a", 1)), begin(ms0, "a"), settle(t0, Refused, "a"), retry("a"), settle(t0, Refused, "a"), Discard{IDs: []string{"a"}},
 		AdoptOutbox{Node: "n", Requests: []Request{named("b", 1)}}} {
 		mustApply(t, s, 1, op)
 		grown(fmt.Sprintf("%T", op))
@@ -482,6 +484,80 @@ func TestTheOutboxVersionGrowsWithEachChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	grown("restore")
+}
+
+func begin(seen alert.Millis, ids ...string) Op {
+	var op Begin
+	for _, id := range ids {
+		op.Begun = append(op.Begun, Begun{id, seen})
+	}
+	return op
+}
+
+// A leader that comes after knows which requests may have been written, and need not look for the others.
+func TestOnlyWhatWasBegunIsDoubtful(t *testing.T) {
+	s := started(t)
+	for i, id := range []string{"a", "b", "c", "d"} {
+		mustName(t, s, named(id, i), id)
+	}
+	before := s.Snapshot()
+	if got := fmt.Sprint(mustApply(t, s, 1, begin(ms0, "c", "x", "b"))); got != "[outbox/b outbox/c]" {
+		t.Errorf("parts %s", got)
+	}
+	mustChangeNothing(t, s, begin(ms0, "b"))
+	mustApply(t, s, 1, begin(ms0+1, "b")) // a second try, of which the alert had changed meanwhile
+	mustApply(t, s, 2, TermStart{Node: "secondary", At: t0})
+	wantDoubts(t, s, "a:false:0 b:true:1 c:true:0 d:false:0")
+	restored := New()
+	if err := restored.Restore(bytes.NewReader(snapshotBytes(t, s))); err != nil {
+		t.Fatal(err)
+	}
+	wantDoubts(t, restored, "a:false:0 b:true:1 c:true:0 d:false:0")
+	var old bytes.Buffer
+	if _, err := before.WriteTo(&old); err != nil || restored.Restore(&old) != nil {
+		t.Fatal("the snapshot from before cannot be restored")
+	}
+	wantDoubts(t, restored, "a:false:0 b:false:0 c:false:0 d:false:0")
+	mustApply(t, s, 2, settle(t0, Refused, "b"))
+	mustApply(t, s, 2, retry("b"))
+	wantDoubts(t, s, "a:false:0 c:true:0 d:false:0 b:false:0")
+}
+
+// The epoch before may have gone on elsewhere, with begun requests of which this copy knows nothing.
+func TestANewEpochDoubtsEverything(t *testing.T) {
+	s := started(t)
+	for i := range 3 * chunkLen {
+		id := fmt.Sprintf("%03d", i)
+		mustName(t, s, with(named(id, i%7), func(q *Request) { q.State = uint8(i % 2) }), id) // seven is odd: none asks the same as the one before
+	}
+	mustApply(t, s, 1, begin(ms0, "001"))
+	version := s.OutboxVersion()
+	token := Token{Epoch: Epoch{Number: 2, Node: "secondary"}, Term: 2}
+	b, err := Encode(Command{Token: token, Op: TermStart{Node: "secondary", At: t0}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res, parts, err := s.Apply(2, 1, b); err != nil || res.Err != nil || len(parts) != 3*chunkLen+2 || s.OutboxVersion() == version {
+		t.Errorf("got %+v, %d parts, %v", res, len(parts), err)
+	}
+	for _, q := range s.Outbox(MaxOutbox) {
+		if !q.Doubtful || q.Seen != 0 {
+			t.Fatalf("request %s: %+v, want it doubtful", q.ID, q)
+		}
+	}
+	checkLinks(t, &s.outbox)
+}
+
+// wantDoubts compares what waits: id, doubtful, and what was seen after ms0.
+func wantDoubts(t *testing.T, s *State, want string) {
+	t.Helper()
+	var got []string
+	for _, q := range s.Outbox(MaxOutbox) {
+		got = append(got, fmt.Sprintf("%s:%v:%d", q.ID, q.Doubtful, max(0, q.Seen-ms0)))
+	}
+	if strings.Join(got, " ") != want {
+		t.Errorf("waiting are %s, want %s", strings.Join(got, " "), want)
+	}
 }
 
 func TestASplitSettleFitsAndLeavesNothingOut(t *testing.T) {

@@ -28,6 +28,14 @@ func (m *modelBox) apply(op Op) error {
 		for _, x := range op.Settled {
 			m.settle(x, op.At)
 		}
+	case Begin:
+		for _, b := range op.Begun {
+			for i := range m.waits {
+				if m.waits[i].ID == b.ID {
+					m.waits[i].Doubtful, m.waits[i].Seen = true, b.Seen
+				}
+			}
+		}
 	case Retry:
 		return m.retry(op)
 	case Discard:
@@ -41,7 +49,7 @@ func (m *modelBox) apply(op Op) error {
 	case AdoptOutbox:
 		for _, q := range op.Requests {
 			if _, known := m.find(q); !known {
-				q.Doubtful = true
+				q.Doubtful = true // and what was seen there is not known here
 				m.waits = append(m.waits, q)
 			}
 		}
@@ -130,7 +138,7 @@ func (m *modelBox) settle(x Settlement, at time.Time) {
 	}
 	q := m.waits[i]
 	m.waits = slices.Delete(slices.Clone(m.waits), i, i+1)
-	q.Doubtful = false
+	q.Doubtful, q.Seen = false, 0
 	if x.Outcome == Refused {
 		m.park(ParkedRequest{q, x.Reason, at})
 	}
@@ -173,6 +181,12 @@ func (h *history) outbox(at time.Time) Op {
 	switch n := h.IntN(10); {
 	case n < 6:
 		return Accept{Request: h.request(at), MaxEntries: entries, MaxBytes: bytes}
+	case n < 7:
+		op := Begin{}
+		for range h.IntN(8) {
+			op.Begun = append(op.Begun, Begun{h.requestID(), h.now / 4 * alert.Millis(h.IntN(3))})
+		}
+		return op
 	case n < 8:
 		op := Settle{At: at}
 		for range h.IntN(12) {

@@ -26,7 +26,8 @@ func (s *outboxSnapshot) write(o *recordWriter) {
 	prev := uint64(0)
 	for _, c := range s.chunks {
 		for _, p := range c {
-			o.record(recordRequest, appendRequest(binary.AppendUvarint(o.body(), p.seq-prev), &p.Request))
+			b := appendRequest(binary.AppendUvarint(o.body(), p.seq-prev), &p.Request)
+			o.record(recordRequest, appendMillis(b, p.Seen))
 			prev = p.seq
 		}
 	}
@@ -85,10 +86,13 @@ func (in *recordReader) request(o *outbox, seq *uint64) error {
 	}
 	next := *seq + r.uvarint()
 	p := &pending{Request: r.request(), seq: next}
+	if in.version > 1 {
+		p.Seen = r.millis()
+	}
 	if err := r.end(); err != nil {
 		return err
 	}
-	if next <= *seq || o.taken(&p.Request) {
+	if next <= *seq || o.taken(&p.Request) || p.Seen != 0 && !p.Doubtful {
 		return errOrder
 	}
 	p.size = p.Request.size()

@@ -19,6 +19,11 @@ func appendOutbox(dst []byte, op Op) []byte {
 		for i := range op.Settled {
 			dst = appendSettlement(dst, &op.Settled[i])
 		}
+	case Begin:
+		dst = binary.AppendUvarint(dst, uint64(len(op.Begun)))
+		for _, b := range op.Begun {
+			dst = appendMillis(appendString(dst, b.ID), b.Seen)
+		}
 	case Retry:
 		dst = binary.AppendUvarint(dst, uint64(op.MaxEntries))
 		dst = binary.AppendUvarint(dst, uint64(op.MaxBytes))
@@ -44,6 +49,7 @@ func appendSettlement(dst []byte, x *Settlement) []byte {
 	return appendString(dst, x.Reason)
 }
 
+// appendRequest leaves out Seen, which is the copy's own.
 func appendRequest(dst []byte, q *Request) []byte {
 	dst = appendAsked(dst, q)
 	dst = appendBool(dst, q.Doubtful)
@@ -71,6 +77,7 @@ const (
 	minRequestBytes       = 2 + 16 + 2 + 2 + 2 + 3
 	minParkedRequestBytes = minRequestBytes + 3
 	minSettlementBytes    = 3
+	minBegunBytes         = 2
 )
 
 func appendParkedRequest(dst []byte, p *ParkedRequest) []byte {
@@ -92,6 +99,12 @@ func (r *reader) outboxOp(k kind) Op {
 		op := Settle{At: r.time()}
 		for range r.count(minSettlementBytes) {
 			op.Settled = append(op.Settled, Settlement{ID: r.string(), Outcome: r.outcome(), Reason: r.string()})
+		}
+		return op
+	case kindBegin:
+		op := Begin{}
+		for range r.count(minBegunBytes) {
+			op.Begun = append(op.Begun, Begun{ID: r.string(), Seen: r.millis()})
 		}
 		return op
 	case kindRetry:
@@ -170,6 +183,13 @@ func validateOutbox(op Op) error {
 			}
 		}
 		return checkTime(op.At)
+	case Begin:
+		for _, b := range op.Begun {
+			if err := errors.Join(checkRequestID(b.ID), checkMillis("last modified", b.Seen)); err != nil {
+				return fmt.Errorf("request %.64s: %w", b.ID, err)
+			}
+		}
+		return nil
 	case Retry:
 		return errors.Join(checkRoom(op.MaxEntries, op.MaxBytes), checkRequestIDs(op.IDs))
 	case Discard:
@@ -203,6 +223,9 @@ func checkRoom(entries, bytes int) error {
 
 func checkRequest(q *Request) error {
 	err := errors.Join(checkRequestID(q.ID), checkOptionalName("Idempotency-Key", q.Key), checkName("node", q.Node), checkTime(q.At), checkFields(q.Fields))
+	if q.Seen != 0 {
+		err = errors.Join(err, errors.New("only Begin says what was seen"))
+	}
 	if q.Alert.IsZero() {
 		err = errors.Join(err, errors.New("it names no alert"))
 	}

@@ -23,6 +23,38 @@ func (s *State) accept(op *Accept) (Result, Parts) {
 	return s.changed(Result{ID: q.ID}, []Part{{Kind: PartOutbox, Request: q.ID}})
 }
 
+func (s *State) begin(op Begin) (Result, Parts) {
+	var parts []Part
+	for _, b := range op.Begun {
+		p, waits := s.outbox.byID[b.ID]
+		if !waits || p.Doubtful && p.Seen == b.Seen {
+			continue
+		}
+		s.outbox.doubt(p, b.Seen)
+		parts = append(parts, Part{Kind: PartOutbox, Request: b.ID})
+	}
+	if len(parts) == 0 {
+		return Result{}, nil
+	}
+	return s.changed(Result{}, parts)
+}
+
+// doubtAll makes everything that waits doubtful: a leader of the epoch before may have begun it, and have noted that only in a copy which
+// nobody here has.
+func (s *State) doubtAll() []Part {
+	var parts []Part
+	for _, p := range s.outbox.all() {
+		if !p.Doubtful || p.Seen != 0 {
+			s.outbox.doubt(p, 0)
+			parts = append(parts, Part{Kind: PartOutbox, Request: p.ID})
+		}
+	}
+	if len(parts) > 0 {
+		s.outboxVersion.Add(1)
+	}
+	return parts
+}
+
 func (s *State) settle(op *Settle) (Result, Parts) {
 	o := &s.outbox
 	if !o.fitsRefused(op) {

@@ -15,7 +15,7 @@ import (
 // state and Restore holds one record at a time. The last record is the checksum of all before it.
 const (
 	snapshotMagic   = "scomconnector state\n"
-	snapshotVersion = 2         // in version 1 a pipeline did not count its rewinds
+	snapshotVersion = 2         // in version 1 neither rewinds were counted, nor was it known which requests were begun
 	chunk           = 1024      // versions in a record
 	maxRecord       = 128 << 10 // a command's longest field and its neighbours fit twice
 )

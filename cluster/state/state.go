@@ -111,6 +111,8 @@ func (s *State) applyOutbox(op Op) (Result, Parts) {
 	switch op := op.(type) {
 	case Accept:
 		return s.accept(&op)
+	case Begin:
+		return s.begin(op)
 	case Settle:
 		return s.settle(&op)
 	case Retry:
@@ -129,6 +131,10 @@ func (s *State) termStart(token Token, op TermStart) (Result, Parts) {
 	if token.Compare(s.token) <= 0 {
 		return refuse(ErrTermOver)
 	}
+	parts := []Part{{Kind: PartMeta}, {Kind: PartLeaders}}
+	if token.Epoch != s.token.Epoch {
+		parts = append(parts, s.doubtAll()...)
+	}
 	s.token, s.leader = token, op.Node
 	if s.clusterID == "" {
 		s.clusterID = op.ClusterID
@@ -137,7 +143,7 @@ func (s *State) termStart(token Token, op TermStart) (Result, Parts) {
 	if n := len(s.changes) - maxChanges; n > 0 {
 		s.changes = append([]Change(nil), s.changes[n:]...)
 	}
-	return Result{}, partsOf(Part{Kind: PartMeta}, Part{Kind: PartLeaders})
+	return Result{}, partsOf(parts...)
 }
 
 // clip bounds what a person wrote. It is done here and not refused, since no term may fail to begin

@@ -136,6 +136,7 @@ func TestTrace(t *testing.T) {
 		{"somebody has it opened again", 5, accept(with(named("c", 1), func(q *Request) { q.State, q.Comment = 0, "not yet" }))},
 		{"and closed", 5, accept(keyed("d", 1, "key"))},
 		{"another alert, with no room left", 5, Accept{Request: named("e", 2), MaxEntries: 3, MaxBytes: 1000}},
+		{"the leader is about to write the close", 5, begin(ms0+30_000, "a")},
 		{"SCOM has done two and refuses one", 5, Settle{At: t0, Settled: []Settlement{{"a", Done, ""}, {"c", Already, ""}, {"d", Refused, "The monitor is unhealthy"}}}},
 		{"a node yields: what it has accepted, of which one is here", 5, AdoptOutbox{Node: "primary", Epoch: epoch2, Requests: []Request{named("a", 1), named("f", 3)},
 			Parked: []ParkedRequest{{Request: named("g", 4), Reason: "no such alert", At: t0}}}},

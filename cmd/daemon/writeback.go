@@ -60,7 +60,7 @@ func (o outbox) Changed() <-chan struct{} { return o.changed }
 func closesOf(waiting []state.Request) []poller.Close {
 	out := make([]poller.Close, 0, len(waiting))
 	for _, r := range waiting {
-		c := poller.Close{ID: r.ID, Alert: r.Alert, State: r.State, Keep: r.Keep, Comment: r.Comment, At: r.At, Doubtful: r.Doubtful}
+		c := poller.Close{ID: r.ID, Alert: r.Alert, State: r.State, Keep: r.Keep, Comment: r.Comment, At: r.At, Doubtful: r.Doubtful, Seen: r.Seen}
 		for _, f := range r.Fields {
 			c.Fields = append(c.Fields, alert.Field{Name: f.Name, Value: f.Value})
 		}
@@ -71,6 +71,15 @@ func closesOf(waiting []state.Request) []poller.Close {
 
 var outcomes = map[poller.Outcome]state.Outcome{poller.Done: state.Done, poller.Already: state.Already, poller.Refused: state.Refused}
 
+// Begin implements poller.Outbox.
+func (o outbox) Begin(ctx context.Context, begun []poller.Begun) error {
+	var op state.Begin
+	for _, b := range begun {
+		op.Begun = append(op.Begun, state.Begun{ID: b.ID, Seen: b.Seen})
+	}
+	return o.propose(ctx, op, "record which close requests are begun")
+}
+
 // Settle implements poller.Outbox.
 func (o outbox) Settle(ctx context.Context, settled []poller.Settlement) error {
 	op := state.Settle{At: time.Now().UTC()}
@@ -78,21 +87,28 @@ func (o outbox) Settle(ctx context.Context, settled []poller.Settlement) error {
 		op.Settled = append(op.Settled, state.Settlement{ID: s.ID, Outcome: outcomes[s.Outcome], Reason: s.Reason})
 	}
 	for _, piece := range state.SplitSettle(op) {
-		res, err := o.term.Propose(ctx, piece)
-		if err == nil {
-			err = res.Err
-		}
-		switch {
-		case err == nil:
-		case errors.Is(err, cluster.ErrTermOver):
-			return poller.ErrTermOver
-		case errors.Is(err, cluster.ErrUnknownOutcome):
-			return poller.ErrUnknownOutcome
-		case errors.Is(err, state.ErrParkedFull):
-			return poller.ErrParkedFull
-		default:
-			return fmt.Errorf("record how close requests ended: %w", err)
+		if err := o.propose(ctx, piece, "record how close requests ended"); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// propose has op committed under the term's token.
+func (o outbox) propose(ctx context.Context, op state.Op, what string) error {
+	res, err := o.term.Propose(ctx, op)
+	if err == nil {
+		err = res.Err
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, cluster.ErrTermOver):
+		return poller.ErrTermOver
+	case errors.Is(err, cluster.ErrUnknownOutcome):
+		return poller.ErrUnknownOutcome
+	case errors.Is(err, state.ErrParkedFull):
+		return poller.ErrParkedFull
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
