@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"cmd/journal":           4,
 	"cmd/daemon":            4,
 	"cmd/service":           4,
+	"cmd/doctor":            4,
 	"cmd/scomconnector":     5,
 }
 
@@ -42,6 +43,7 @@ var sideways = map[string][]string{
 	"api/client":            {"api/v1"},
 	"cmd/settings/scaffold": {"cmd/settings", "cmd/settings/pki"},
 	"cmd/daemon":            {"cmd/settings"},
+	"cmd/doctor":            {"cmd/daemon", "cmd/settings"},
 }
 
 // fakes may be imported by tests and by the demo, and import nothing of what they fake.

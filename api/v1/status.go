@@ -91,6 +91,8 @@ type Pipeline struct {
 	Progress   string    `json:"progress,omitempty"`
 	LastError  string    `json:"lastError"`
 	Flow       Flow      `json:"flow"`
+	// LatenessSeconds is the longest time from a change to SCOM showing it that the present term has seen.
+	LatenessSeconds float64 `json:"latenessSeconds"`
 }
 
 // Flow is what has gone through a pipeline since its leader's term began, step by step. Zero on the other nodes.

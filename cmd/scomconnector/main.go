@@ -44,6 +44,7 @@ func commands() []command {
 		{"demo", "[--storm N] [--for TIME]", "show it working: simulated SCOM and LAM, a three-node cluster", runDemo, helpDemo},
 		{"init", "--primary HOST --scom HOST --lam URL --out DIR", "write ready-to-copy files for each node", runInit, helpInit},
 		{"check", "[--node FILE] [--config FILE]", "read both settings files and say all that is wrong", runCheck, helpCheck},
+		{"doctor", "[--node FILE] [--config FILE] [--probe-lam] [--probe-write ID]", "look at every hop between SCOM and Moogsoft, and say what to do", runDoctor, helpDoctor},
 		{"cert", "ca|issue|renew|show [flags]", "certificates between the nodes: make, renew, show", runCert, helpCert},
 		{"config", "show|diff|apply|rollback|import [flags]", "the settings that the cluster shares: see, change, undo", runConfig, helpConfig},
 		{"outbox", "[--settled] [flags]", "close requests from Moogsoft: who asked what, and where it stands", runOutbox, helpOutbox},

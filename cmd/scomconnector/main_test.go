@@ -61,6 +61,9 @@ func replay(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 	s := newStand(t)
+	if filepath.Base(path) == "doctor.txt" {
+		s.more = clinic(t)
+	}
 	var got strings.Builder
 	head, rest, _ := strings.Cut("\n"+string(want), "\n$ ")
 	got.WriteString(strings.TrimPrefix(head, "\n"))
@@ -90,6 +93,7 @@ type stand struct {
 	dir                string
 	taken, free, free2 string
 	node               string // URL of the scenes of lead_test.go
+	more               []simulator
 }
 
 func newStand(t *testing.T) *stand {
@@ -155,6 +159,9 @@ func (s *stand) fill(text string) string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	for _, m := range s.more {
+		text = strings.ReplaceAll(text, m.name, m.address)
+	}
 	return strings.NewReplacer("{taken}", s.taken, "{free}", s.free, "{free2}", s.free2, "{node}", s.node, "{original}", original).Replace(text)
 }
 
@@ -211,6 +218,12 @@ var (
 func (s *stand) plain(text string) string {
 	original, _ := filepath.Abs("../settings/testdata/original.json")
 	text = strings.NewReplacer(s.node, "{node}", s.taken, "{taken}", s.free, "{free}", s.free2, "{free2}", original, "{original}", s.dir, "{dir}").Replace(text)
+	for _, m := range s.more {
+		text = strings.ReplaceAll(text, m.address, m.name)
+	}
+	if len(s.more) > 0 {
+		text = measured.ReplaceAllString(text, "{measured}")
+	}
 	text = until.ReplaceAllString(text, "until {date}")
 	text = ageKey.ReplaceAllString(seal.ReplaceAllString(text, "sealed:{sealed}"), "age1{public}")
 	return goOf.ReplaceAllString(text, "({go}, {platform})")

@@ -28,6 +28,15 @@ type Report struct {
 	Faults   Faults
 	Warnings Warnings
 	Notes    []string // what was looked at and is well
+	Ends     []End    // of the certificates in files
+}
+
+// End is when a certificate ends, by the key that names its file.
+type End struct {
+	Key  string
+	Path string
+	At   time.Time
+	Soon bool // or past: there is a warning or a fault about it
 }
 
 // OK reports whether the node can be started with these files.
@@ -207,7 +216,6 @@ func (c *checker) cluster(s *Cluster) {
 			c.fault(path+".UserId", "still says %s: name the account that reads alerts", Placeholder)
 		}
 		c.authority(path+".CaFile", scom.CaFile)
-		c.kerberos(path, scom)
 	}
 	for i, m := range s.MoogServers {
 		if m.Address == "" {

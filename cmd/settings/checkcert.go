@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -28,7 +29,7 @@ func (c *checker) pairUntil(key, cert, private string, soon time.Duration) {
 		c.fault(key, "%v", err)
 		return
 	}
-	c.expiry(key, p.Leaf, soon)
+	c.expiry(key, cert, p.Leaf, soon)
 	c.private(key, private)
 }
 
@@ -68,7 +69,7 @@ func (c *checker) peer(n *Node) {
 			chain.AddCert(between)
 		}
 	}
-	c.authorityEnds(pair.Leaf, roots, chain)
+	c.authorityEnds(n.ClusterTls.CaFile, pair.Leaf, roots, chain)
 	ends := []struct {
 		use  x509.ExtKeyUsage
 		word string
@@ -82,13 +83,13 @@ func (c *checker) peer(n *Node) {
 }
 
 // authorityEnds warns early of the end of the authority: with it, every certificate of it ends.
-func (c *checker) authorityEnds(leaf *x509.Certificate, roots, chain *x509.CertPool) {
+func (c *checker) authorityEnds(path string, leaf *x509.Certificate, roots, chain *x509.CertPool) {
 	// Of the two that CaFile may hold while one replaces the other, only the one that signed matters.
 	chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: chain, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	if err != nil {
 		return // said for each end
 	}
-	c.expiry("ClusterTls.CaFile", chains[0][len(chains[0])-1], peerExpirySoon)
+	c.expiry("ClusterTls.CaFile", path, chains[0][len(chains[0])-1], peerExpirySoon)
 }
 
 // certificate is one that may be PEM or DER.
@@ -109,19 +110,22 @@ func (c *checker) certificate(key, path string) {
 		c.fault(key, "%s holds no certificate, neither in PEM nor in DER form", path)
 		return
 	}
-	c.expiry(key, cert, expirySoon)
+	c.expiry(key, path, cert, expirySoon)
 }
 
-func (c *checker) expiry(key string, cert *x509.Certificate, soon time.Duration) {
+func (c *checker) expiry(key, path string, cert *x509.Certificate, soon time.Duration) {
 	if cert == nil {
 		return
 	}
+	c.report.Ends = append(c.report.Ends, End{key, path, cert.NotAfter.UTC(), time.Until(cert.NotAfter) < soon})
 	cure := map[string]string{
 		"ClusterTls.CertFile": ": scomconnector cert renew makes the next one",
 		"ClusterTls.CaFile":   ": scomconnector cert ca makes the next authority",
 	}[key]
 	until := cert.NotAfter.UTC().Format(time.DateOnly)
 	switch left := time.Until(cert.NotAfter); {
+	case left < 0 && strings.HasSuffix(key, ".MoogPublicKey"): // a pin is a key, which does not end
+		c.warn(key, "the certificate ended on %s: as the LAM's own it is still believed, as an authority it is not", until)
 	case left < 0:
 		c.fault(key, "the certificate ended on %s%s", until, cure)
 	case left < soon:

@@ -1,0 +1,232 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"scomconnector/api/client"
+	v1 "scomconnector/api/v1"
+	"scomconnector/cluster"
+	"scomconnector/cluster/port"
+	"scomconnector/cmd/settings"
+)
+
+// running is what the running node of this machine says; nil: it does not answer.
+type running struct{ status v1.Status }
+
+func (r *running) answers() bool { return r != nil }
+
+// leftAlone is why the cluster makes no log-on at SCOM now, "" if it would.
+func (r *running) leftAlone() string {
+	if r == nil {
+		return ""
+	}
+	for _, c := range r.status.SCOM {
+		if strings.Contains(c.LastError, "so that the account is not locked") && c.State == "failing" {
+			return c.LastError
+		}
+	}
+	return ""
+}
+
+// lateness is what the node has measured, or why it has not.
+func (r *running) lateness() (late time.Duration, known bool, why string) {
+	switch {
+	case r == nil:
+		return 0, false, "only a node that polls can measure it, and none runs here"
+	case r.status.Leader != r.status.Node:
+		return 0, false, "only the node that leads measures it: " + orNobody(r.status.Leader)
+	case len(r.status.Pipelines) == 0:
+		return 0, false, "the node has not polled yet"
+	}
+	for _, p := range r.status.Pipelines {
+		late = max(late, time.Duration(p.LatenessSeconds*float64(time.Second)))
+	}
+	return late, true, ""
+}
+
+func orNobody(node string) string {
+	if node == "" {
+		return "nobody does"
+	}
+	return node + " does"
+}
+
+// askNode asks the node of this machine for its status.
+func (e *exam) askNode(ctx context.Context, p *part) *running {
+	base, token := e.opt.URL, e.opt.Token
+	if base == "" {
+		base = ownURL(e.node)
+	}
+	if token == "" && e.node.Auth.ReadTokenFile != "" {
+		if b, err := os.ReadFile(e.node.Auth.ReadTokenFile); err == nil {
+			token = string(b)
+		}
+	}
+	c := client.New(base, token)
+	c.HTTP.Transport = ownTransport(e.node)
+	s, err := c.Status(ctx)
+	refusal, is := errors.AsType[*client.Error](err)
+	switch {
+	case is && refusal.Code == http.StatusUnauthorized:
+		p.add("status", finding{Warning, base + " asks for a token: what only the cluster knows was not asked", "--token-file FILE gives the content of ReadTokenFile"})
+		return nil
+	case err != nil:
+		p.add("status", notTried("no node runs here (%v): what only the cluster knows was not asked", err))
+		return nil
+	}
+	if s.Node != e.node.NodeID {
+		p.add("status", finding{Warning, fmt.Sprintf("%s is the node %s, not %s", base, s.Node, e.node.NodeID), "name this node's own address with --url"})
+		return nil
+	}
+	p.add("status", judgeVerdict(s))
+	if s.Config.DiffersFromFile {
+		p.add("settings", finding{Warning, "the file differs from the settings in use; what follows is about the file", "scomconnector config diff " + settings.ClusterFileName})
+	}
+	return &running{status: s}
+}
+
+func judgeVerdict(s v1.Status) finding {
+	f := finding{OK, "it runs: " + s.Verdict.Text, s.Verdict.Do}
+	switch s.Verdict.Level {
+	case v1.Stopped:
+		f.result = Fail
+	case v1.Degraded:
+		f.result = Warning
+	}
+	return f
+}
+
+// ownURL is where this machine reaches its own node.
+func ownURL(n *settings.Node) string {
+	scheme := "http"
+	if n.Tls.CertFile != "" {
+		scheme = "https"
+	}
+	host, p, err := net.SplitHostPort(n.ListenAddress)
+	if err != nil {
+		return n.AdvertiseUrl
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return scheme + "://" + net.JoinHostPort(host, p)
+}
+
+// ownTransport believes the node's own certificate, whatever name it is for: the file is ours.
+func ownTransport(n *settings.Node) *http.Transport {
+	tr := &http.Transport{DialContext: (&net.Dialer{Timeout: step}).DialContext, DisableKeepAlives: true}
+	if n.Tls.CertFile == "" {
+		return tr
+	}
+	own, err := tls.LoadX509KeyPair(n.Tls.CertFile, n.Tls.KeyFile)
+	if err != nil || own.Leaf == nil {
+		return tr
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} // compared below
+	conf.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) > 0 && s.PeerCertificates[0].Equal(own.Leaf) {
+			return nil
+		}
+		return errors.New("what answers shows another certificate than the one in Tls.CertFile")
+	}
+	if n.Tls.RequireClientCert {
+		conf.Certificates = []tls.Certificate{own}
+	}
+	tr.TLSClientConfig = conf
+	return tr
+}
+
+// peer looks at another member: by the status of the node that runs here, and from this machine.
+func (p *part) peer(ctx context.Context, m cluster.Member) {
+	p.doing("connection")
+	p.add("cluster", p.exam.live.member(m.NodeID))
+	host, _, err := net.SplitHostPort(m.ClusterAddress)
+	if err != nil || !p.name(ctx, "name", host) {
+		p.skip("the name does not resolve", "tcp", "tls")
+	} else if conn := p.dial(ctx, "tcp", m.ClusterAddress); conn == nil {
+		p.skip("there is no connection", "tls")
+	} else {
+		p.peerTLS(ctx, conn, m)
+		conn.Close()
+	}
+	p.page(ctx, m)
+}
+
+// member is what the running node says about another one.
+func (r *running) member(id string) finding {
+	if r == nil {
+		return notTried("only a running node knows, and none answers here")
+	}
+	for _, m := range r.status.Members {
+		switch {
+		case m.Node != id:
+		case m.Fault != "":
+			return finding{Fail, "out of contact: " + m.Fault, "start it, or mend the network between the nodes"}
+		case !m.Voter:
+			return finding{Warning, "in contact, and has no vote yet", "wait until it has caught up; if that lasts, look at its log"}
+		default:
+			return ok("in contact %v ago, version %s", r.status.Time.Sub(m.LastContact).Round(time.Second), m.Version)
+		}
+	}
+	return finding{Warning, "the cluster does not know it", "Members must be the same in every node.json; restart one node after the other, the leader last"}
+}
+
+// peerTLS shows that both sides trust each other's certificate, without a word of the nodes' own talk.
+func (p *part) peerTLS(ctx context.Context, conn net.Conn, m cluster.Member) {
+	files := p.exam.node.ClusterTls
+	if files.CertFile == "" {
+		p.add("tls", notTried("the settings name no ClusterTls: good on one machine only"))
+		return
+	}
+	conf, err := port.FileTLS(files.CertFile, files.KeyFile, files.CaFile).Client()
+	if err != nil {
+		p.add("tls", finding{Fail, err.Error(), "correct ClusterTls in node.json"})
+		return
+	}
+	p.handshake(ctx, conn, route{target: &url.URL{Scheme: "https", Host: m.NodeID}, tls: conf})
+}
+
+// page asks the member's own address whether it is alive; the moobots may call it.
+func (p *part) page(ctx context.Context, m cluster.Member) {
+	if m.Url == "" {
+		p.add("page", notTried("Members names no Url"))
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, step)
+	defer cancel()
+	tr := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(m.Url, "/")+"/healthz", nil)
+	if err != nil {
+		p.add("page", finding{Fail, err.Error(), "correct its Url in Members"})
+		return
+	}
+	start := time.Now()
+	res, err := tr.RoundTrip(req)
+	if err != nil {
+		p.add("page", judgePage(m.Url, err))
+		return
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		p.add("page", finding{Fail, fmt.Sprintf("%s/healthz answers HTTP %d", m.Url, res.StatusCode), "look what listens there"})
+		return
+	}
+	p.timed("page", ok("%s answers", m.Url), start)
+}
+
+func judgePage(at string, err error) finding {
+	if _, is := errors.AsType[x509.UnknownAuthorityError](err); is {
+		return finding{Warning, at + " answers, with a certificate that this machine does not trust", "moobots that check certificates must trust it"}
+	}
+	return judgeDial(at, err)
+}
