@@ -167,6 +167,7 @@ type MemberView struct {
 	LastContact time.Time // zero: never in this process's lifetime; itself: now
 	Applied     uint64    // log index
 	Version     string    // program version, as greeted
+	Space       string    // that its disk is nearly full, in an operator's words; empty: there is room, or nothing is known
 }
 
 // Health is what the watchdogs know.

@@ -136,7 +136,7 @@ func (b *Memory) config(m cluster.Member) raftnode.Config {
 	cfg := raftnode.Config{
 		NodeID: m.NodeID, Role: m.Role, Members: b.Shape, Timing: b.Timing, Version: "test",
 		Dial: b.Net.Dialer(cmp.Or(b.Host, m.NodeID)), Memory: b.disks[m.NodeID].data,
-		BeforeWrite: b.disks[m.NodeID].beforeWrite, WriteDeadline: b.WriteDeadline,
+		BeforeWrite: b.disks[m.NodeID].beforeWrite, Space: b.disks[m.NodeID].space, WriteDeadline: b.WriteDeadline,
 		PairTakeover: b.PairTakeover, TakeoverAfter: b.TakeoverAfter, Claims: b.Claims.of(m.NodeID),
 		Wall: func() time.Time { return b.wall(m.NodeID) }, Serve: Answers(m.NodeID),
 		MayTakeOver: func(context.Context) error {

@@ -15,6 +15,7 @@ type Disk struct {
 	data *raftnode.Memory
 
 	mu    sync.Mutex // guards all below
+	scant bool
 	delay time.Duration
 	err   error
 	ended chan struct{} // closed and replaced when writes under way must end
@@ -38,6 +39,23 @@ func (d *Disk) Heal() { d.set(0, nil) }
 
 // Full refuses each write after the given time.
 func (d *Disk) Full(after time.Duration) { d.set(after, errFull) }
+
+// NearlyFull has the disk say that little is left of it. Writes succeed.
+func (d *Disk) NearlyFull(on bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.scant = on
+}
+
+// space is what a node asks for.
+func (d *Disk) space() (raftnode.Space, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.scant {
+		return raftnode.Space{Free: 10 << 20, Total: 1 << 30}, nil
+	}
+	return raftnode.Space{Free: 1 << 29, Total: 1 << 30}, nil
+}
 
 // Break fails each write with an error that leaves open what was written.
 func (d *Disk) Break() { d.set(0, errBroken) }

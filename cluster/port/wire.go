@@ -44,6 +44,7 @@ type Greeting struct {
 	Leader      string // whom it takes for the leader of a term; empty: nobody
 	Forcing     bool   // it is about to begin an epoch by force
 	Knows       byte   // the newest command that it can apply
+	Space       string `json:",omitempty"` // that its disk is nearly full; empty: there is room
 	// Coordination is what the members agree by; empty is raft.
 	Coordination string `json:",omitempty"`
 }

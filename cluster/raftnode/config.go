@@ -47,6 +47,8 @@ type Config struct {
 	OnHandover func(cause cluster.Cause, err error)
 	// Wall is the machine's clock; nil is the real one. A jump against the monotonic clock tells a pause.
 	Wall func() time.Time
+	// Space is the room on the disk that holds DataDir; nil asks the file system.
+	Space func() (Space, error)
 	// BeforeWrite, if not nil, is called before each write to the store, in the write's own time. It
 	// is a fault switch: what it returns is the write's error, and blocking in it is a slow disk.
 	BeforeWrite func(op string) error
@@ -106,6 +108,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.DataDir == "" && c.Memory == nil {
 		fault("DataDir is empty: name the folder where this node keeps its data")
 	}
+	if c.Space == nil {
+		c.Space = Config{DataDir: c.DataDir, Memory: c.Memory}.diskSpace
+	}
 	if c.Dial == nil {
 		c.Dial = (&net.Dialer{}).DialContext
 	}
@@ -126,6 +131,14 @@ func (c Config) withDefaults() (Config, error) {
 		fault("the members are on several machines, and ClusterTls is not set: whoever reaches the cluster port could change the cluster; issue node-to-node certificates and set ClusterTls")
 	}
 	return c, errors.Join(faults...)
+}
+
+// diskSpace is the room on DataDir's disk. Memory is never full.
+func (c Config) diskSpace() (Space, error) {
+	if c.Memory != nil {
+		return Space{Free: lowSpace, Total: lowSpace}, nil
+	}
+	return spaceOf(c.DataDir)
 }
 
 // pairDefaults fills in what becomes of a pair whose leader is lost.

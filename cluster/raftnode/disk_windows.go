@@ -23,5 +23,16 @@ func lockFile(f *os.File) (held bool, err error) {
 // syncDir does nothing: Windows cannot flush a folder, and NTFS journals the names itself.
 func syncDir(string) error { return nil }
 
+// spaceOf is the room for this process's account.
+func spaceOf(dir string) (Space, error) {
+	path, err := windows.UTF16PtrFromString(dir)
+	if err != nil {
+		return Space{}, err
+	}
+	var s Space
+	err = windows.GetDiskFreeSpaceEx(path, &s.Free, &s.Total, nil)
+	return s, err
+}
+
 // errReadOnly is what writing to a write-protected volume answers.
 const errReadOnly = windows.ERROR_WRITE_PROTECT

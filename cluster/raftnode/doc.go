@@ -13,8 +13,8 @@
 // (leadership.go, term.go); proposals (propose.go) and handovers (transfer.go). One goroutine alone starts, stops
 // and replaces raft (keep.go). A leader of two goes on without a lost follower (pair.go, claim.go); a follower takes over
 // by force (takeover.go); the lower epoch yields to the higher (yield.go, archive.go); older copies and clones of a
-// data folder are noticed (sighting.go), and so are pauses of the machine (pause.go) and handovers that never end
-// (stuck.go).
+// data folder are noticed (sighting.go), and so are pauses of the machine (pause.go), handovers that never end
+// (stuck.go) and a disk that is about to be full (space.go).
 //
 // Why it is so:
 //

@@ -3,6 +3,7 @@ package raftnode_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -440,5 +441,27 @@ func TestFullDiskThatIsFreedInTimeIsForgotten(t *testing.T) {
 			t.Errorf("StoreFault after the disk was freed: %q", fault)
 		}
 		mustSet(t, c.Node("primary"), "after")
+	})
+}
+
+// Every node, and so every page, says whose disk is about to be full, before it is.
+func TestDiskThatIsNearlyFullIsKnownToAllBeforeItIsFull(t *testing.T) {
+	three(t, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		known := func(want bool) func() bool {
+			return func() bool {
+				for _, id := range []string{"primary", "secondary", "witness"} {
+					v := c.Node(id).View()
+					i := slices.IndexFunc(v.Members, func(m cluster.MemberView) bool { return m.NodeID == "secondary" })
+					if (v.Members[i].Space != "") != want || strings.Contains(v.Alarm, "secondary: the disk that holds DataDir has only 10 MB left") != want {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		b.Disk("secondary").NearlyFull(true)
+		c.Eventually(5*time.Second, "all know", known(true))
+		b.Disk("secondary").NearlyFull(false)
+		c.Eventually(5*time.Second, "all know that it is over", known(false))
 	})
 }

@@ -317,3 +317,31 @@ func TestDoubtThatTheLeaderDoesNotShareEnds(t *testing.T) {
 		until(t, time.Minute, "the witness believes it again", func() bool { return refusal() == "" && w.peers["secondary"].now().fresh() })
 	})
 }
+
+func TestWhenADiskIsNearlyFull(t *testing.T) {
+	const mb, gb = 1 << 20, 1 << 30
+	for name, c := range map[string]struct {
+		s         Space
+		was, want bool
+	}{
+		"a large disk":                  {Space{65 * mb, 500 * gb}, false, false},
+		"little left of a large disk":   {Space{63 * mb, 500 * gb}, false, true},
+		"a small disk":                  {Space{20 * mb, 256 * mb}, false, false},
+		"little left of a small disk":   {Space{15 * mb, 256 * mb}, false, true},
+		"a little has been freed":       {Space{70 * mb, 500 * gb}, true, true},
+		"enough has been freed":         {Space{81 * mb, 500 * gb}, true, false},
+		"a file system without a size":  {Space{0, 0}, false, false},
+		"nothing left of a small quota": {Space{0, 64 * mb}, false, true},
+	} {
+		if got := c.s.low(c.was); got != c.want {
+			t.Errorf("%s: got %v, want %v", name, got, c.want)
+		}
+	}
+	s, err := spaceOf(t.TempDir())
+	if err != nil || s.Total == 0 || s.Free > s.Total {
+		t.Errorf("the disk of this test: %+v, %v", s, err)
+	}
+	if _, err := spaceOf(filepath.Join(t.TempDir(), "none")); err == nil {
+		t.Error("a folder that is not there has room")
+	}
+}

@@ -50,6 +50,7 @@ type Node struct {
 	identity identity
 	waiting  string // what an empty node waits for
 	holding  string // why an elected one does not lead yet
+	space    string // that the disk is nearly full; empty: there is room
 	heirTo   succession
 	alarms   map[string]string // by member: a fault that only a person can mend
 	archives []cluster.Archive // newest first
@@ -237,6 +238,7 @@ func (n *Node) start(ctx context.Context) {
 	}
 	n.wg.Go(func() { n.keepHouse(ctx) })
 	n.wg.Go(func() { n.watchClocks(ctx) })
+	n.wg.Go(func() { n.watchSpace(ctx) })
 	n.wg.Go(func() { n.keep(ctx) })
 }
 

@@ -144,6 +144,9 @@ func (s *schedule) work(ctx context.Context, nodeID string, term cluster.Term) e
 			return nil
 		case <-time.After(500 * time.Millisecond):
 		}
+		if s.quiet.Load() {
+			continue
+		}
 		at++
 		res, err := term.Propose(ctx, state.Commit{Pipeline: "w", Cursor: alert.Millis(at)})
 		if err == nil && res.Err == nil {
@@ -179,7 +182,7 @@ func (s *schedule) check() {
 			s.t.Errorf("propose through %s in the end: %v", id, err)
 		}
 	}
-	s.c.Agree(time.Minute)
+	s.agree()
 	st := s.c.Node(s.ids[0]).View().State
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -275,7 +275,7 @@ func (s *schedule) spare(id string) bool {
 	if leader == "" {
 		return false
 	}
-	s.c.Agree(time.Minute)
+	s.agree()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return epochOf(s.all[id]) == epochOf(s.live[leader])
@@ -297,5 +297,5 @@ func (s *schedule) replaced(id string) {
 	s.heal(id)
 	s.start(id)
 	s.c.Voters(len(s.ids), 3*time.Minute)
-	s.c.Agree(time.Minute)
+	s.agree()
 }

@@ -32,19 +32,23 @@ func (n *Node) View() cluster.View {
 			alarms = append(alarms, p.NodeID+": two processes of that name are about: stop the one that was cloned")
 		}
 	}
-	v.Alarm = strings.Join(alarms, "; ")
 	v.Outlook = n.outlook()
 	servers := n.servers()
 	for _, m := range n.known() {
-		v.Members = append(v.Members, n.memberView(m, suffrage(servers, m.NodeID)))
+		mv := n.memberView(m, suffrage(servers, m.NodeID))
+		if mv.Space != "" {
+			alarms = append(alarms, m.NodeID+": "+mv.Space+"; when it is full that node stops")
+		}
+		v.Members = append(v.Members, mv)
 	}
+	v.Alarm = strings.Join(alarms, "; ")
 	return v
 }
 
 func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView {
 	mv := cluster.MemberView{Member: m, Suffrage: suffrage}
 	if m.NodeID == n.cfg.NodeID {
-		mv.LastContact, mv.Version = time.Now().UTC(), n.cfg.Version
+		mv.LastContact, mv.Version, mv.Space = time.Now().UTC(), n.cfg.Version, n.noSpace()
 		id := n.ident()
 		mv.Epoch, mv.Start = id.Epoch, id.Start
 		if i := n.inst.Load(); i != nil {
@@ -56,6 +60,9 @@ func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView 
 		k := p.now()
 		mv.LastContact, mv.Applied, mv.Version = k.seen.UTC(), k.Applied, k.Version
 		mv.Fault, mv.Epoch, mv.Start = k.fault, k.Epoch, k.Start
+		if k.fresh() {
+			mv.Space = k.Space
+		}
 		if k.seen.IsZero() {
 			mv.LastContact = time.Time{}
 		}

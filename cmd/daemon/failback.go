@@ -32,6 +32,7 @@ func (n *node) caretake(ctx context.Context) {
 	}
 	var back failback
 	var work lack
+	var space roomless
 	tick := time.NewTicker(careEvery)
 	defer tick.Stop()
 	for {
@@ -43,12 +44,13 @@ func (n *node) caretake(ctx context.Context) {
 		v := n.coord.View()
 		n.considerLeaving(ctx, v)
 		if !v.Leading {
-			back, work = failback{}, lack{}
+			back, work, space = failback{}, lack{}, roomless{}
 			n.setReturn(pendingReturn{})
 			continue
 		}
 		n.setReturn(n.considerFailback(ctx, v, &back))
 		n.considerWork(ctx, v, &work)
+		n.considerSpace(ctx, v, &space)
 	}
 }
 
@@ -139,6 +141,8 @@ func (n *node) notReady(ctx context.Context, to string, f *failback) string {
 		return fmt.Sprintf("%s has applied entry %d of %d", to, m.Applied, applied)
 	case !f.since.IsZero() && m.Start != f.start:
 		return to + " was restarted"
+	case m.Space != "" && self.Space == "":
+		return to + ": " + m.Space
 	}
 	if time.Since(f.asked) >= probeAgain {
 		f.asked = time.Now()
