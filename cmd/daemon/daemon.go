@@ -277,6 +277,7 @@ func listen(ctx context.Context, given net.Listener, address, key string) (net.L
 }
 
 func (n *node) listenAndServe(server *http.Server, ln net.Listener) error {
+	ln = api.Bounded(ln, n.log.Named("api"))
 	if t := n.opts.Node.Tls; t.CertFile != "" {
 		return server.ServeTLS(ln, "", "") // the certificate is the TLSConfig's business
 	}
@@ -304,7 +305,7 @@ func (n *node) server() (*http.Server, error) {
 	server := api.Server(handler)
 	server.ErrorLog = n.log.Named("api").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 	if t := n.opts.Node.Tls; t.CertFile != "" {
-		if server.TLSConfig, err = serverTLS(t); err != nil {
+		if server.TLSConfig, err = serverTLS(t, n.log.Named("api")); err != nil {
 			return nil, err
 		}
 	}

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
+
+	"github.com/hashicorp/go-hclog"
 
 	"scomconnector/cmd/settings"
 )
@@ -27,21 +30,76 @@ func readToken(path string) (string, error) {
 	return token, nil
 }
 
-// serverTLS reads certificate and key anew for each connection, so that a renewed file is used
-// without a restart. A file that cannot be read is an error at the start, and later a failed
-// handshake.
-func serverTLS(t settings.Tls) (*tls.Config, error) {
-	load := func() (*tls.Certificate, error) {
-		c, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		return &c, err
+// serverTLS is the API's side of TLS. Its files are looked at with each connection, so that renewed ones are used without a
+// restart. What cannot be used is an error at the start; later, while a certificate was replaced and its key not yet, those before
+// stay in use, and the log says so.
+func serverTLS(t settings.Tls, log hclog.Logger) (*tls.Config, error) {
+	files := &tlsFiles{t: t, log: log}
+	if _, err := files.config(); err != nil {
+		return nil, err
 	}
-	if _, err := load(); err != nil {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return files.config() },
+	}, nil
+}
+
+// tlsFiles is the last good content of the API's files.
+type tlsFiles struct {
+	t   settings.Tls
+	log hclog.Logger
+
+	mu    sync.Mutex // guards what follows
+	stamp string     // of the files that good was read from
+	good  *tls.Config
+	fault string // of what was read last; empty: none
+}
+
+// config is what the files say, or the last good they said.
+func (f *tlsFiles) config() (*tls.Config, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	stamp := stampOf(f.t.CertFile, f.t.KeyFile, f.t.CaFile)
+	if f.good != nil && stamp == f.stamp {
+		return f.good, nil
+	}
+	cfg, err := loadTLS(f.t)
+	if err != nil && f.good == nil {
+		return nil, err
+	}
+	if err != nil {
+		if f.fault != err.Error() {
+			f.fault = err.Error()
+			f.log.Warn("the files of Tls cannot be used; those before stay in use", "error", err)
+		}
+		return f.good, nil
+	}
+	if f.good != nil {
+		f.log.Info("the files of Tls have changed and are used")
+	}
+	f.good, f.stamp, f.fault = cfg, stamp, ""
+	return cfg, nil
+}
+
+// stampOf changes whenever one of the files does.
+func stampOf(paths ...string) string {
+	var b strings.Builder
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			fmt.Fprintf(&b, "%d %d ", info.Size(), info.ModTime().UnixNano())
+		} else {
+			b.WriteString("none ")
+		}
+	}
+	return b.String()
+}
+
+func loadTLS(t settings.Tls) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+	if err != nil {
 		return nil, fmt.Errorf("certificate of the API (Tls): %w", err)
 	}
-	cfg := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return load() },
-	}
+	cfg := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}}
 	if t.CaFile == "" {
 		if t.RequireClientCert {
 			return nil, errors.New("Tls.RequireClientCert needs Tls.CaFile: the authority that signs the clients' certificates")
