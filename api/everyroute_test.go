@@ -261,7 +261,7 @@ func TestSlowAndEndlessRequestsAreCutOff(t *testing.T) {
 				close(stop)
 				conn.Close()
 				client := &http.Client{Transport: &http.Transport{DialContext: network.Dialer("operator"), DisableKeepAlives: true}}
-				if resp, err := client.Get("http://node:80/healthz"); err != nil || resp.StatusCode != 200 {
+				if resp, err := client.Get("http://node:80/healthz"); err != nil || resp.StatusCode != http.StatusOK {
 					t.Errorf("others are not served: %v", err)
 				} else {
 					resp.Body.Close()

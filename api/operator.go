@@ -62,7 +62,7 @@ func (s *server) carryOut(r *http.Request, by string, limit time.Duration, h fun
 	defer cancel()
 	d, err := h(r.WithContext(ctx), by)
 	if err != nil {
-		what := cmp.Or(d.what, r.Method+" "+clip(r.URL.RequestURI(), 200))
+		what := cmp.Or(d.what, r.Method+" "+clip(r.URL.EscapedPath(), 200)) // a query may hold what somebody took for the place of a token
 		s.audit.log.Warn("operator write failed", "who", by, "from", r.RemoteAddr, "what", what, "error", err)
 		return done{}, err
 	}

@@ -360,14 +360,14 @@ func TestAnAnswerBeforeTheEventsIsNoAcceptance(t *testing.T) {
 
 func TestSecretsDoNotComeBackWithAnswers(t *testing.T) {
 	l := lam(t, publishertest.Options{})
-	l.Set(publishertest.Faults{Status: 401, ContentType: "application/json", Body: `{"message":"token tok-hunter2 and password pw-hunter2 are wrong"}`})
+	l.Set(publishertest.Faults{Status: 401, ContentType: "application/json", Body: `{"message":"token tok-hunter2 and password pw-hunter2 are wrong, Basic dTpwdy1odW50ZXIy"}`})
 	cfg := to(l)
 	cfg.AuthToken = "tok-hunter2"
 	cfg.LAMs[0].Username, cfg.LAMs[0].Password = "u", "pw-hunter2"
 	d := destination(t, cfg)
 	got := d.Publish(t.Context(), events(1))
 	for _, s := range []string{got.Err.Error(), d.Status()[0].LastError} {
-		if strings.Contains(s, "hunter2") || !strings.Contains(s, "***") {
+		if strings.Contains(s, "hunter2") || strings.Contains(s, "dTpwdy1") || !strings.Contains(s, "***") {
 			t.Errorf("got %q", s)
 		}
 	}

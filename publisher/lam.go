@@ -2,6 +2,7 @@ package publisher
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -80,6 +81,12 @@ func newLAM(c LAM, d Config, w *wires) (*lam, error) {
 	for _, s := range []string{d.AuthToken, l.password, c.ProxyPassword} {
 		if len(s) >= shortestSecret {
 			l.secrets = append(l.secrets, s)
+		}
+	}
+	// As they travel in the Authorization header, which an answer may repeat as well.
+	for _, basic := range [][2]string{{l.user, l.password}, {c.ProxyUsername, c.ProxyPassword}} {
+		if basic[1] != "" {
+			l.secrets = append(l.secrets, base64.StdEncoding.EncodeToString([]byte(basic[0]+":"+basic[1])))
 		}
 	}
 	l.trust = &trust{caFile: c.PublicKeyFile, certFile: c.ClientCertFile, keyFile: c.ClientKeyFile}

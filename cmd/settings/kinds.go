@@ -56,8 +56,9 @@ func kindWord(v *hujson.Value) string {
 	return "text"
 }
 
-// clip keeps a message a line long.
+// clip keeps a message a line long, and a password that stands in the wrong place out of it.
 func clip(s string) string {
+	s = withoutSecrets(s)
 	if len(s) > 60 {
 		s = strings.ToValidUTF8(s[:60], "") + "..."
 	}

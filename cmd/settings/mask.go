@@ -45,10 +45,23 @@ func mask(v *hujson.Value, secrets map[string]bool) {
 			mask(&c.Elements[i], secrets)
 		}
 	case hujson.Literal:
-		if c.Kind() == '"' && strings.HasPrefix(c.String(), "plain:") {
-			v.Value = hujson.String(maskedReference(c.String()))
+		if c.Kind() == '"' {
+			if shown := withoutSecrets(c.String()); shown != c.String() {
+				v.Value = hujson.String(shown)
+			}
 		}
 	}
+}
+
+// credentials are what stands before the host in an address. They may stand in none of the keys, and are found there all the same.
+var credentials = regexp.MustCompile(`(://)[^/?#"\s]*@`)
+
+// withoutSecrets is a value that should hold no secret, for showing.
+func withoutSecrets(s string) string {
+	if strings.HasPrefix(s, "plain:") {
+		return "plain:" + hidden
+	}
+	return credentials.ReplaceAllString(s, "${1}"+hidden+"@")
 }
 
 func maskedReference(s string) string {

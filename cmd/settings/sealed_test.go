@@ -159,3 +159,18 @@ func TestWhatOnlyLooksSealedIsHidden(t *testing.T) {
 		t.Errorf("shown: %s", got)
 	}
 }
+
+// A password that stands where none may is neither shown nor quoted in the fault about it.
+func TestAMisplacedPasswordIsNotShown(t *testing.T) {
+	text := []byte(`{"AlertPollCycleTime": "plain:hunter2", "Filter": "plain:hunter2",
+		"MoogServers": [{"MoogUrl": "https://u:hunter2@moog/e", "MoogPort": "plain:hunter2", "IsSslEnabled": "http://:hunter2@x"}]}`)
+	_, faults := ParseCluster("SCC.json", text, Options{})
+	for _, shown := range []string{faults.Error(), string(Masked(text))} {
+		if strings.Contains(shown, "hunter2") {
+			t.Errorf("shown: %s", shown)
+		}
+	}
+	if got := string(Masked([]byte(`{"ConnectorUrl": "https://moog.contoso.com:8085/a@b?c@d", "Filter": "name == '@'"}`))); !strings.Contains(got, "8085/a@b?c@d") || !strings.Contains(got, "name == '@'") {
+		t.Errorf("what is no password is hidden: %s", got)
+	}
+}
