@@ -33,6 +33,7 @@ type node struct {
 	office    fakeOffice
 	closes    fakeCloses
 	levels    fakeLevels
+	cursors   fakeCursors
 	log       bytes.Buffer
 }
 
@@ -44,7 +45,7 @@ func (n *node) handler(token string) http.Handler {
 	return New(Config{ReadToken: token, OperatorToken: n.operators, CallbackToken: n.callers, Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
 		Status: n.current, Ready: func() []string { return n.ready },
 		Leader: func() bool { return n.leads }, Gatherer: reg,
-		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Closes: &n.closes, Levels: &n.levels, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
+		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Closes: &n.closes, Levels: &n.levels, Cursors: &n.cursors, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
 		Vanished: func() (int, error) {
 			if !n.leads {
 				return 0, fmt.Errorf("%w; primary leads", ErrElsewhere)
