@@ -17,9 +17,19 @@ import (
 // quick makes back-offs short against the hours that pass in a bubble, long against its milliseconds.
 const quick = `"LowerTimeoutBound": 2, "UpperTimeoutBound": 20, "HeartbeatSeconds": 0,`
 
+// inBothModes runs a test against consoles in network mode, and again in Windows mode.
+func inBothModes(t *testing.T, test func(t *testing.T, windows bool)) {
+	t.Run("network", func(t *testing.T) { test(t, false) })
+	t.Run("windows", func(t *testing.T) { test(t, true) })
+}
+
 // A fault of SCOM's web console holds alerts back for as long as it lasts; then all of them arrive,
 // and the page has said why.
 func TestConsoleFaultLosesNothing(t *testing.T) {
+	inBothModes(t, consoleFaults)
+}
+
+func consoleFaults(t *testing.T, windows bool) {
 	for name, c := range map[string]struct {
 		faults scomtest.Faults
 		lasts  time.Duration
@@ -41,7 +51,7 @@ func TestConsoleFaultLosesNothing(t *testing.T) {
 		"no Date header":         {scomtest.Faults{NoDate: true}, 20 * time.Minute, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inWorld(t, site{settings: quick}, func(w *world) {
+			inWorld(t, site{settings: quick, windows: windows}, func(w *world) {
 				ids := w.raise(30)
 				w.awaitDelivered(30 * time.Second)
 				w.consoles[0].Set(c.faults)
@@ -63,6 +73,7 @@ func TestConsoleFaultLosesNothing(t *testing.T) {
 				w.consoles[0].Heal()
 				w.awaitDelivered(2 * time.Minute)
 				w.checkWell(0)
+				w.checkNoBadLogOn()
 			})
 		})
 	}
@@ -83,9 +94,24 @@ func (w *world) checkWell(parked int) {
 	}
 }
 
+// checkNoBadLogOn demands that nobody came a step nearer to a locked account, and that Windows mode was used where it was asked for.
+func (w *world) checkNoBadLogOn() {
+	w.t.Helper()
+	if n := w.group.BadLogons(scomtest.DefaultAccount.User); n != 0 {
+		w.t.Errorf("%d bad log-ons, want none", n)
+	}
+	for i, c := range w.consoles {
+		if n := c.Counters(); w.auth == "windows" && n.Logons > 0 && n.Handshakes == 0 {
+			w.t.Errorf("console %d: no connection was logged on", i+1)
+		}
+	}
+}
+
 // A lasting outage of SCOM is told in Moogsoft itself, and so is its end.
-func TestSCOMOutageIsToldInMoogsoft(t *testing.T) {
-	inWorld(t, site{settings: quick}, func(w *world) {
+func TestSCOMOutageIsToldInMoogsoft(t *testing.T) { inBothModes(t, scomOutageIsTold) }
+
+func scomOutageIsTold(t *testing.T, windows bool) {
+	inWorld(t, site{windows: windows, settings: quick}, func(w *world) {
 		w.raise(3)
 		w.awaitDelivered(30 * time.Second)
 		w.consoles[0].Set(scomtest.Faults{Down: true})
@@ -106,8 +132,10 @@ func TestSCOMOutageIsToldInMoogsoft(t *testing.T) {
 }
 
 // A wrong password costs one bad log-on, then minutes of quiet: an account must not be locked.
-func TestWrongPasswordCostsOneLogOn(t *testing.T) {
-	inWorld(t, site{consoles: 2, settings: quick}, func(w *world) {
+func TestWrongPasswordCostsOneLogOn(t *testing.T) { inBothModes(t, wrongPasswordCostsOneLogOn) }
+
+func wrongPasswordCostsOneLogOn(t *testing.T, windows bool) {
+	inWorld(t, site{windows: windows, consoles: 2, settings: quick}, func(w *world) {
 		w.raise(3)
 		w.awaitDelivered(30 * time.Second)
 		before := w.group.BadLogons(scomtest.DefaultAccount.User)
@@ -132,9 +160,11 @@ func TestWrongPasswordCostsOneLogOn(t *testing.T) {
 
 // SCOM is away from the very first day, when not even its management group's name is known: that is
 // an outage like any other.
-func TestSCOMAwayFromTheFirstDayIsTold(t *testing.T) {
+func TestSCOMAwayFromTheFirstDayIsTold(t *testing.T) { inBothModes(t, scomAwayFromTheFirstDay) }
+
+func scomAwayFromTheFirstDay(t *testing.T, windows bool) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, site{settings: `"LowerTimeoutBound": 2, "UpperTimeoutBound": 20,`})
+		w := newWorld(t, site{windows: windows, settings: `"LowerTimeoutBound": 2, "UpperTimeoutBound": 20,`})
 		defer w.close()
 		w.raise(3)
 		w.consoles[0].Set(scomtest.Faults{Hang: true})
@@ -166,7 +196,9 @@ func TestSCOMAwayFromTheFirstDayIsTold(t *testing.T) {
 }
 
 // A password's file that was corrected is used at once; the old password is not sent again.
-func TestCorrectedPasswordFileIsUsedAtOnce(t *testing.T) {
+func TestCorrectedPasswordFileIsUsedAtOnce(t *testing.T) { inBothModes(t, correctedPasswordFile) }
+
+func correctedPasswordFile(t *testing.T, windows bool) {
 	file := filepath.Join(t.TempDir(), "password")
 	write := func(text string) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -174,7 +206,7 @@ func TestCorrectedPasswordFileIsUsedAtOnce(t *testing.T) {
 		}
 	}
 	write("wrong")
-	inWorld(t, site{settings: quick, password: "file:" + file}, func(w *world) {
+	inWorld(t, site{windows: windows, settings: quick, password: "file:" + file}, func(w *world) {
 		w.raise(3)
 		w.pass(time.Minute)
 		if got := w.group.BadLogons(scomtest.DefaultAccount.User); got != 1 {
@@ -191,9 +223,11 @@ func TestCorrectedPasswordFileIsUsedAtOnce(t *testing.T) {
 }
 
 // Rows that are committed up to 30 s after the time they carry are not missed.
-func TestLateCommitsArrive(t *testing.T) {
+func TestLateCommitsArrive(t *testing.T) { inBothModes(t, lateCommitsArrive) }
+
+func lateCommitsArrive(t *testing.T, windows bool) {
 	late := func(r *rand.Rand) time.Duration { return time.Duration(r.Int64N(int64(30 * time.Second))) }
-	inWorld(t, site{scom: scomtest.Options{LateCommit: late, Seed: 7}, settings: quick}, func(w *world) {
+	inWorld(t, site{windows: windows, scom: scomtest.Options{LateCommit: late, Seed: 7}, settings: quick}, func(w *world) {
 		for range 60 {
 			w.raise(5)
 			w.pass(2 * time.Second)
@@ -205,8 +239,10 @@ func TestLateCommitsArrive(t *testing.T) {
 }
 
 // 15,000 rows in one answer: duplicates among them, in no order.
-func TestStormOf15000(t *testing.T) {
-	inWorld(t, site{scom: scomtest.Options{DuplicateEvery: 10}, settings: quick}, func(w *world) {
+func TestStormOf15000(t *testing.T) { inBothModes(t, stormOf15000) }
+
+func stormOf15000(t *testing.T, windows bool) {
+	inWorld(t, site{windows: windows, scom: scomtest.Options{DuplicateEvery: 10}, settings: quick}, func(w *world) {
 		w.raise(10)
 		w.awaitDelivered(30 * time.Second)
 		w.raise(15_000)
@@ -244,10 +280,12 @@ func TestEveryShapeOfAnAnswer(t *testing.T) {
 }
 
 // One broken row is parked; the others of its page arrive.
-func TestBrokenRowIsParkedAndOthersArrive(t *testing.T) {
+func TestBrokenRowIsParkedAndOthersArrive(t *testing.T) { inBothModes(t, brokenRowIsParked) }
+
+func brokenRowIsParked(t *testing.T, windows bool) {
 	for _, b := range []scomtest.Breakage{scomtest.BadID, scomtest.NoID, scomtest.BadDate, scomtest.NoDate, scomtest.ObjectAsText, scomtest.NotAnObject} {
 		t.Run(fmt.Sprint(b), func(t *testing.T) {
-			inWorld(t, site{settings: quick}, func(w *world) {
+			inWorld(t, site{windows: windows, settings: quick}, func(w *world) {
 				w.group.Raise(scomtest.Alert{Name: "broken", Severity: scomtest.Error, Broken: b})
 				w.raise(9)
 				w.await("nine alerts arrive", 30*time.Second, func() bool { return w.lams[0].IDs() >= 9 })
@@ -261,8 +299,10 @@ func TestBrokenRowIsParkedAndOthersArrive(t *testing.T) {
 }
 
 // The first console hangs while the second is fine: delivery goes on there, and returns to the first.
-func TestSecondConsoleTakesOver(t *testing.T) {
-	inWorld(t, site{consoles: 2, settings: quick}, func(w *world) {
+func TestSecondConsoleTakesOver(t *testing.T) { inBothModes(t, secondConsoleTakesOver) }
+
+func secondConsoleTakesOver(t *testing.T, windows bool) {
+	inWorld(t, site{windows: windows, consoles: 2, settings: quick}, func(w *world) {
 		w.raise(5)
 		w.awaitDelivered(30 * time.Second)
 		w.consoles[0].Set(scomtest.Faults{Hang: true})

@@ -128,8 +128,16 @@ func knownKey(key string) bool {
 	unknown := func(faults settings.Faults) bool { return strings.Contains(faults.Error(), key+": unknown key") }
 	text := []byte(`{"` + key + `": null}`)
 	_, node := settings.ParseNode("node.json", text, "")
-	_, cluster := settings.ParseCluster("SCOMConnectorConfig.json", text, settings.Options{})
-	return !unknown(node) || !unknown(cluster)
+	if _, cluster := settings.ParseCluster("SCOMConnectorConfig.json", text, settings.Options{}); !unknown(node) || !unknown(cluster) {
+		return true
+	}
+	for _, list := range []string{"ScomServers", "MoogServers"} {
+		of := []byte(`{"` + list + `": [{"` + key + `": null}]}`)
+		if _, faults := settings.ParseCluster("SCOMConnectorConfig.json", of, settings.Options{}); !unknown(faults) {
+			return true
+		}
+	}
+	return false
 }
 
 func TestReadmesKeysAreReal(t *testing.T) {

@@ -38,6 +38,7 @@ type world struct {
 	more     string   // further keys of the cluster's settings
 	node     string   // further keys of each node.json
 	password string   // reference to SCOM's password
+	auth     string   // how to log on to SCOM; empty: as is the default
 	log      *lockedBuffer
 	level    string      // of the log; empty: INFO
 	severed  [][2]string // links of nodes to consoles and LAMs
@@ -57,6 +58,7 @@ type site struct {
 	console  scomtest.ConsoleOptions
 	lam      publishertest.Options
 	password string // reference to SCOM's password; empty: the right one
+	windows  bool   // the consoles are in Windows mode, and drop every third connection in the middle of its log-on
 	settings string // further keys, such as `"Filter": "..."`; each with a comma behind it
 	node     string // the same of each node.json, such as `"PairTakeover": "operator",`
 }
@@ -75,8 +77,15 @@ func inWorld(t *testing.T, s site, f func(w *world)) {
 
 func newWorld(t *testing.T, s site) *world {
 	s.nodes, s.consoles, s.lams = max(s.nodes, 1), max(s.consoles, 1), max(s.lams, 1)
+	auth := ""
+	if s.windows {
+		auth = "windows"
+		if s.console.NTLM == nil {
+			s.console.NTLM = &scomtest.NTLMOptions{DropEvery: 3}
+		}
+	}
 	w := &world{
-		t: t, net: pipenet.New(), group: scomtest.New(s.scom), more: s.settings, node: s.node,
+		auth: auth, t: t, net: pipenet.New(), group: scomtest.New(s.scom), more: s.settings, node: s.node,
 		disks: map[string]*raftnode.Memory{}, running: map[string]*running{}, log: &lockedBuffer{},
 		password: cmp.Or(s.password, "plain:"+scomtest.DefaultAccount.Password),
 		members:  []string{"primary", "secondary", "witness"}[:s.nodes],
@@ -135,8 +144,12 @@ func (w *world) nodeText(id string) string {
 
 func (w *world) clusterText() string {
 	var scom, moog []string
+	more := ""
+	if w.auth != "" {
+		more = fmt.Sprintf(`, "Auth": %q`, w.auth)
+	}
 	for i := range w.consoles {
-		scom = append(scom, fmt.Sprintf(`{"ScomAddressHost": "scom%d", "Url": "http://scom%[1]d:80/OperationsManager", "Domain": "CONTOSO", "UserId": "svc-moogsoft", "Password": %q, "Priority": %[1]d}`, i+1, w.password))
+		scom = append(scom, fmt.Sprintf(`{"ScomAddressHost": "scom%d", "Url": "http://scom%[1]d:80/OperationsManager", "Domain": "CONTOSO", "UserId": "svc-moogsoft", "Password": %q, "Priority": %[1]d%[3]s}`, i+1, w.password, more))
 	}
 	for i := range w.lams {
 		moog = append(moog, fmt.Sprintf(`{"MoogUrl": "http://lam%d:80/events/scom", "MoogAddressDisplay": "lam%[1]d"}`, i+1))

@@ -96,8 +96,13 @@ func scomConfig(cfg *settings.Cluster) (scom.Config, error) {
 		if err != nil {
 			return c, fmt.Errorf("proxy of SCOM server %s: %w", s.Name, err)
 		}
+		keytab, krb5Conf, err := s.Kerberos()
+		if err != nil {
+			return c, fmt.Errorf("SCOM server %s: %w", s.Name, err)
+		}
 		c.Consoles = append(c.Consoles, scom.Console{
-			Name: s.Name, URL: s.Url, Priority: s.Priority, Domain: s.Domain, User: s.UserId, Password: password,
+			Name: s.Name, URL: s.Url, Priority: s.Priority, Auth: s.Auth, Domain: s.Domain, User: s.UserId, Password: password,
+			Keytab: keytab, Krb5Conf: krb5Conf, ServicePrincipalName: s.ServicePrincipalName, OwnAccount: cfg.WinAuthOverride,
 			LoginForm: s.LoginForm, CAFile: s.CaFile, InsecureSkipVerify: s.InsecureSkipVerify, ProxyURL: proxy,
 		})
 	}

@@ -309,11 +309,24 @@ var brokenClusters = []broken{
 	{`"env:SCOM"`, `12345`, []string{
 		`SCC.json:3: ScomServers[0].Password: must be text in quotes, not a number (accepted: env:NAME, file:PATH, sealed:..., plain:TEXT)`,
 	}},
-	{`"env:SCOM"`, `"env:SCOM", "Auth": "kerberos"`, []string{
-		`SCC.json:3: ScomServers[0].Auth: kerberos is not built yet (accepted: network)`,
+	{`"CONTOSO"`, `"", "Auth": "kerberos"`, []string{
+		`SCC.json:3: ScomServers[0].Domain: is empty: with Auth kerberos it is the realm, such as CONTOSO.COM`,
 	}},
-	{`"env:SCOM"`, `"env:SCOM", "Auth": "windows"`, []string{
-		`SCC.json:3: ScomServers[0].Auth: windows is not built yet (accepted: network)`,
+	{`"env:SCOM"`, `"env:SCOM", "Auth": "kerberos", "KeytabFile": "scom.keytab", "LoginForm": "Windows"`, []string{
+		`SCC.json:3: ScomServers[0].LoginForm: is used with Auth network only: take it out`,
+		`SCC.json:3: ScomServers[0].KeytabFile: is given beside Password: keep one of them`,
+	}},
+	{`"env:SCOM"`, `"", "Auth": "kerberos"`, []string{
+		`SCC.json:3: ScomServers[0].Password: is empty, and so is KeytabFile: give one of them (accepted: env:NAME, file:PATH, sealed:..., plain:TEXT)`,
+	}},
+	{`"reader"`, `"svc@CONTOSO.COM", "Auth": "kerberos", "ServicePrincipalName": "scom1"`, []string{
+		`SCC.json:3: ScomServers[0].ServicePrincipalName: "scom1" is no name of a service (accepted: SERVICE/HOST, such as HTTP/scom1.contoso.com)`,
+		`SCC.json:3: ScomServers[0].UserId: "svc@CONTOSO.COM" has an @ or a \ in it: the realm stands in Domain (accepted: the account's name alone)`,
+	}},
+	{`"env:SCOM"`, `"env:SCOM", "Auth": "windows", "KeytabFile": "a", "Krb5ConfFile": "b", "ServicePrincipalName": "HTTP/c"`, []string{
+		`SCC.json:3: ScomServers[0].KeytabFile: is used with Auth kerberos only: take it out`,
+		`SCC.json:3: ScomServers[0].Krb5ConfFile: is used with Auth kerberos only: take it out`,
+		`SCC.json:3: ScomServers[0].ServicePrincipalName: is used with Auth kerberos only: take it out`,
 	}},
 	{`"env:SCOM"`, `"env:SCOM", "Auth": "basic"`, []string{
 		`SCC.json:3: ScomServers[0].Auth: "basic" is none of the possible words (accepted: network, windows, kerberos)`,

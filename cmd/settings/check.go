@@ -216,6 +216,7 @@ func (c *checker) cluster(s *Cluster) {
 			c.fault(path+".UserId", "still says %s: name the account that reads alerts", Placeholder)
 		}
 		c.authority(path+".CaFile", scom.CaFile)
+		c.kerberos(path, scom)
 	}
 	for i, m := range s.MoogServers {
 		if m.Address == "" {

@@ -81,7 +81,7 @@ type ScomServer struct {
 	Guid                 string
 	Priority             int    // 1 is first; a server without one comes after all that have one
 	Url                  string // the web console's base, no trailing slash; derived when the file has none
-	Auth                 string // "network"; "windows", "kerberos" are not built yet
+	Auth                 string // "network", "windows", "kerberos"
 	KeytabFile           string
 	Krb5ConfFile         string
 	ServicePrincipalName string

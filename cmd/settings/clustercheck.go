@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"scomconnector/poller/normalise"
+	"scomconnector/poller/scom"
 )
 
 // check applies the rules between keys and derives what the file leaves out. Values that the table has refused raise no
@@ -72,29 +73,16 @@ func (s *ScomServer) check(r *reader, path string, winAuth bool) {
 		}
 	}
 	if strings.HasPrefix(s.Url, "http://") {
-		r.warn(path, "%s is not encrypted: the password crosses the network readable", s.Url)
+		what := "the password crosses"
+		if s.Auth != scom.AuthNetwork {
+			what = "alerts and the session cross"
+		}
+		r.warn(path, "%s is not encrypted: %s the network readable", s.Url, what)
 	}
 	if s.InsecureSkipVerify {
 		r.warn(path+".InsecureSkipVerify", "the console's certificate is not checked: whoever sits between can read the password; set CaFile instead")
 	}
 	s.checkCredentials(r, path, winAuth)
-}
-
-func (s *ScomServer) checkCredentials(r *reader, path string, winAuth bool) {
-	if s.Auth != "network" {
-		r.fault(path+".Auth", "network", "%s is not built yet", s.Auth)
-		return
-	}
-	if strings.Contains(s.LoginForm, ":") {
-		r.fault(path+".LoginForm", "the text before the first colon, such as (Network)", "has a colon in it")
-	}
-	if s.UserId == "" && !winAuth {
-		r.fault(path+".UserId", "", "is empty: name the account that reads alerts")
-	}
-	// A refused Password is given but zero; it has its fault already.
-	if s.Password.IsZero() && !winAuth && !r.faulted(path+".Password") {
-		r.fault(path+".Password", acceptedSecret, "is empty")
-	}
 }
 
 // faulted reports whether the key has a fault already.
@@ -251,11 +239,13 @@ func (c *Cluster) checkTimeouts(r *reader) {
 }
 
 func (c *Cluster) checkAuth(r *reader, goos string) {
-	switch {
-	case c.WinAuthOverride && goos != "windows":
+	if c.WinAuthOverride && goos != "windows" {
 		r.fault("WinAuthOverride", "false", "works only where the connector runs on Windows; give UserId and Password instead")
-	case c.WinAuthOverride:
-		r.fault("WinAuthOverride", "false", "is not built yet; give UserId and Password instead")
+	}
+	for _, s := range c.ScomServers {
+		if c.WinAuthOverride && goos == "windows" && s.UserId != "" {
+			r.warn(fmt.Sprintf("ScomServers[%d].UserId", s.index), "is not used, since WinAuthOverride is true: the service's own account is")
+		}
 	}
 	if c.AuthTokenRequired && c.AuthTokenCode.IsZero() && !r.faulted("AuthTokenCode") {
 		r.faultAt(r.offset("AuthTokenRequired"), "AuthTokenCode", acceptedSecret, "is empty although AuthTokenRequired is true")

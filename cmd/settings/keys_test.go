@@ -340,9 +340,26 @@ func TestAdvertiseUrlIsDerived(t *testing.T) {
 }
 
 func TestWinAuthOverrideOnWindows(t *testing.T) {
-	_, faults := ParseCluster("f", []byte(with(`"WinAuthOverride": true`)), Options{GOOS: "windows"})
-	if want := "f:8: WinAuthOverride: is not built yet; give UserId and Password instead (accepted: false)"; faults.Error() != want {
-		t.Errorf("got %q, want %q", faults.Error(), want)
+	for _, c := range []struct{ scom, faults, warnings string }{
+		{`"Password": ""`, "", ""},
+		{`"Auth": "kerberos", "ServicePrincipalName": "HTTP/scom1"`, "", ""},
+		{`"Auth": "windows", "UserId": "svc", "Password": "env:X"`, "", "f:2: ScomServers[0].UserId: is not used, since WinAuthOverride is true: the service's own account is"},
+		{`"Auth": "network"`, "f:2: ScomServers[0].Auth: network needs a UserId with its Password, and WinAuthOverride is true (accepted: windows, kerberos)", ""},
+	} {
+		text := `{
+	"ScomServers": [{"ScomAddressHost": "s", ` + c.scom + `}], "WinAuthOverride": true,
+	"MoogServers": [{"MoogUrl": "https://m/"}]}`
+		cfg, faults := ParseCluster("f", []byte(text), Options{GOOS: "windows"})
+		var warnings []string
+		for _, w := range cfg.Warnings {
+			warnings = append(warnings, w.String())
+		}
+		if err := faults.Err(); len(faults) > 0 && err.Error() != c.faults || len(faults) == 0 && c.faults != "" || strings.Join(warnings, "; ") != c.warnings {
+			t.Errorf("%s: got %v and %v", c.scom, err, warnings)
+		}
+		if c.faults == "" && cfg.ScomServers[0].Auth == "network" {
+			t.Errorf("%s: network authentication", c.scom)
+		}
 	}
 }
 

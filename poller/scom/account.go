@@ -2,7 +2,10 @@ package scom
 
 import (
 	"context"
+	"crypto/sha256"
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -11,32 +14,85 @@ import (
 )
 
 // account is one user and password, shared by all consoles that use it: directories lock accounts
-// after a few bad log-ons, wherever they were made, so a refusal at one console silences all.
+// after a few bad log-ons, wherever they were made, so a refusal at one console silences all, and, by the book, all nodes.
 type account struct {
-	name string // DOMAIN\user, for people
+	name   string // DOMAIN\user, for people
+	secret Secret
+	book   LogonBook
+	pauses []time.Duration // see Config.AuthPauses
 	// turn holds a value while a log-on is under way: one at a time, so that the others learn of a
 	// refusal before they make their own.
 	turn chan struct{}
 
-	first, most time.Duration
-
 	mu     sync.Mutex // guards what follows
-	until  time.Time  // no log-on before
-	pause  time.Duration
-	reason string
+	good   bool       // the last log-on of this client was accepted
+	known  Refused    // the last refusal
+	booked bool       // the book has it, too
 }
+
+// LogonBook is where all nodes of a cluster keep what they know of refused log-ons, so that neither a restart nor another leader
+// tries again what was refused a minute ago. Calls may overlap; those with a ctx may block until it ends.
+type LogonBook interface {
+	// Begin is called before a log-on with a secret that this client has not seen accepted. It returns what stands against that
+	// secret, zero if nothing does. If that is over, it has written down before that the log-on is being tried, so that two whose
+	// outcome nobody lived to see count as refused, for so long as pause. An error: it is not known, and no log-on may be made.
+	Begin(ctx context.Context, account string, s Secret, now time.Time, pause time.Duration) (Refused, error)
+	// Refuse writes down that the log-on was refused. An error: the others do not know.
+	Refuse(ctx context.Context, account string, s Secret, r Refused) error
+	// Accept takes away what stands against the secret.
+	Accept(ctx context.Context, account string, s Secret)
+	// Stands is what stands against the secret as far as this node knows.
+	Stands(account string, s Secret) Refused
+}
+
+// Secret stands for all that a log-on depends on: password or key, how and where it is used. It serves only to see whether that
+// has changed, and tells nothing else.
+type Secret [sha256.Size]byte
+
+// Refused is a refused log-on.
+type Refused struct {
+	At, Until time.Time // no other try before Until
+	Number    int       // of refusals in a row
+	Reason    string    // the console's words
+	Console   string
+}
+
+// bookTime bounds a look into the book: it waits for a leader.
+const bookTime = 5 * time.Second
 
 func newAccount(c Console, cfg Config) *account {
-	name := c.User
-	if c.Domain != "" {
-		name = c.Domain + `\` + c.User
+	a := &account{name: c.accountName(), book: cfg.Logons, pauses: cfg.AuthPauses, turn: make(chan struct{}, 1)}
+	if a.book == nil {
+		a.book = noBook{}
 	}
-	return &account{name: name, turn: make(chan struct{}, 1), first: cfg.AuthPause, most: cfg.AuthPauseMax}
+	h := sha256.New()
+	fmt.Fprintf(h, "%q", accountKey(c))
+	for _, other := range cfg.Consoles {
+		if accountKey(other) == accountKey(c) { // where it is used
+			fmt.Fprintf(h, "%q%q", other.URL, other.ProxyURL)
+		}
+	}
+	h.Sum(a.secret[:0])
+	return a
 }
 
-// accountKey tells accounts apart; Windows ignores case in names.
-func accountKey(c Console) [3]string {
-	return [3]string{strings.ToLower(c.Domain), strings.ToLower(c.User), c.Password}
+// accountName is who logs on, for people.
+func (c *Console) accountName() string {
+	switch {
+	case c.OwnAccount:
+		return "the service's own account"
+	case c.Auth == AuthKerberos:
+		return c.User + "@" + c.Domain
+	case c.Domain != "":
+		return c.Domain + `\` + c.User
+	}
+	return c.User
+}
+
+// accountKey tells accounts apart: by all that a log-on shows to the directory. Windows ignores case in names.
+func accountKey(c Console) string {
+	return fmt.Sprintf("%q", []string{c.Auth, strings.ToLower(c.Domain), strings.ToLower(c.User), c.Password, c.LoginForm,
+		c.ServicePrincipalName, c.Krb5Conf, string(c.Keytab), strconv.FormatBool(c.OwnAccount)})
 }
 
 func (a *account) enter(ctx context.Context) error {
@@ -50,26 +106,76 @@ func (a *account) enter(ctx context.Context) error {
 
 func (a *account) leave() { <-a.turn }
 
-// refuse notes a bad log-on and returns how long the account is left alone now.
-func (a *account) refuse(now time.Time, reason string) time.Duration {
+// begin reports why no log-on may be made now, a *failure; nil: one may, and it must be followed by accept or refuse, if its
+// outcome shows. The caller has the turn.
+func (a *account) begin(ctx context.Context, now time.Time) error {
+	if f := a.paused(now); f != nil {
+		return f
+	}
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.pause = min(max(2*a.pause, a.first), a.most)
-	a.until, a.reason = now.Add(a.pause), reason
-	return a.pause
+	good := a.good
+	a.mu.Unlock()
+	if good { // so that a console that drops its connections does not cost a replicated command for each
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, bookTime)
+	defer cancel()
+	stands, err := a.book.Begin(ctx, a.name, a.secret, now, a.pause(0))
+	if err != nil {
+		return &failure{class: alert.FaultTransport, unsent: true, err: fmt.Errorf("the log-on of %s waits: %w", a.name, err)}
+	}
+	if stands.Number > 0 {
+		a.mu.Lock()
+		a.known, a.booked = stands, true
+		a.mu.Unlock()
+	}
+	if f := a.paused(now); f != nil {
+		return f
+	}
+	return nil
 }
 
-func (a *account) accept() {
+// pause is how long the account is left alone after one more refusal than number.
+func (a *account) pause(number int) time.Duration { return a.pauses[min(number, len(a.pauses)-1)] }
+
+// refuse notes a bad log-on and returns until when the account is left alone.
+func (a *account) refuse(ctx context.Context, console string, now time.Time, reason string) time.Time {
+	a.mu.Lock()
+	a.good, a.booked = false, false
+	a.known = Refused{At: now, Until: now.Add(a.pause(a.known.Number)), Number: a.known.Number + 1, Reason: reason, Console: console}
+	r := a.known
+	a.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, bookTime)
+	defer cancel()
+	err := a.book.Refuse(ctx, a.name, a.secret, r)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.until, a.pause, a.reason = time.Time{}, 0, ""
+	a.booked = err == nil
+	return r.Until
+}
+
+func (a *account) accept(ctx context.Context) {
+	a.mu.Lock()
+	news := !a.good
+	a.good, a.known = true, Refused{}
+	a.mu.Unlock()
+	if news {
+		ctx, cancel := context.WithTimeout(ctx, bookTime)
+		defer cancel()
+		a.book.Accept(ctx, a.name, a.secret)
+	}
 }
 
 // left is how long no log-on may be made, zero if one may.
 func (a *account) left(now time.Time) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return max(0, a.until.Sub(now))
+	left := a.known.Until.Sub(now)
+	if left > 0 && a.booked && a.book.Stands(a.name, a.secret).Number == 0 { // another node was let in meanwhile
+		a.known = Refused{}
+		return 0
+	}
+	return max(0, left)
 }
 
 // paused is the failure to report while no log-on may be made, else nil.
@@ -83,6 +189,20 @@ func (a *account) paused(now time.Time) *failure {
 	return &failure{
 		class: alert.FaultAuth,
 		away:  true,
-		err:   fmt.Errorf("log-on of %s was refused (%s): correct user and password; the next try is at %s, so that the account is not locked", a.name, a.reason, a.until.UTC().Format("15:04:05 UTC")),
+		err: fmt.Errorf("log-on of %s was refused (%s): correct user and password; the next try is at %s, so that the account is not locked",
+			a.name, a.known.Reason, a.known.Until.UTC().Format("15:04:05 UTC")),
+		unsent: true,
 	}
 }
+
+// noBook is for a client that no cluster stands behind: what it learns it remembers by itself.
+type noBook struct{}
+
+func (noBook) Begin(context.Context, string, Secret, time.Time, time.Duration) (Refused, error) {
+	return Refused{}, nil
+}
+func (noBook) Refuse(context.Context, string, Secret, Refused) error { return errNoBook }
+func (noBook) Accept(context.Context, string, Secret)                {}
+func (noBook) Stands(string, Secret) Refused                         { return Refused{} }
+
+var errNoBook = errors.New("nobody else is to know")

@@ -213,14 +213,14 @@ func (c *Client) giveBack(goodSince []time.Time, better int) int {
 func (c *Client) Ping(ctx context.Context, i int) error {
 	con := c.consoles[i]
 	start := time.Now()
-	a, err := con.small(ctx, request{method: "GET", path: pathMode, repeatable: true})
+	a, err := con.small(ctx, request{method: "GET", path: pathMode, repeatable: true, anonymous: true})
 	switch {
 	case err != nil:
 	case a.status == http.StatusOK && looksHTML(a.body):
 		err = errHTML
-	case a.status == http.StatusOK:
+	case a.status == http.StatusOK, a.status == http.StatusUnauthorized:
 		con.noteMode(a)
-	case a.status == http.StatusUnauthorized, a.status == http.StatusForbidden, a.status == statusLoginTimeout:
+	case a.status == http.StatusForbidden, a.status == statusLoginTimeout:
 	default:
 		err = refused(a)
 	}

@@ -27,10 +27,12 @@ type Config struct {
 	FirstByteSlow  time.Duration // the same for slices, full reads: SCOM collects all rows before it answers
 	Stall          time.Duration // an answer that stands still this long is given up
 
-	// AuthPause is how long an account is left alone after a refused log-on; it doubles with each
-	// further one, up to AuthPauseMax: a directory locks accounts after a handful of bad log-ons.
-	AuthPause    time.Duration
-	AuthPauseMax time.Duration
+	// AuthPauses are how long an account is left alone after a refused log-on, after the second in a row, and so on; the last
+	// one counts for all further. A directory locks accounts after a handful of bad log-ons within some time, mostly three to ten
+	// within half an hour, and begins to count anew when that has passed without one.
+	AuthPauses []time.Duration
+	// Logons is where the nodes of a cluster share what they know of refused log-ons; nil: this client remembers by itself.
+	Logons LogonBook
 
 	ProbeEvery  time.Duration // how often the better consoles are probed while another one is in use
 	ReturnAfter time.Duration // how long such probes must be good before that console is used again
@@ -44,9 +46,17 @@ type Console struct {
 	Name     string // as the operator wrote it; the URL's host if empty
 	URL      string // with the path, as in https://HOST/OperationsManager
 	Priority int    // 1 is asked first; consoles of equal priority keep their order
-	Domain   string // may be empty
+	// Auth is network (also if empty), windows or kerberos.
+	Auth     string
+	Domain   string // may be empty; with kerberos the realm
 	User     string
 	Password string
+	Keytab   []byte // of the account, in place of the password; only with kerberos
+	Krb5Conf string // the text of a krb5.conf; empty: the realm's servers are looked up in DNS
+	// ServicePrincipalName is what the console is called in the directory; empty: HTTP/ and the host of its URL.
+	ServicePrincipalName string
+	// OwnAccount uses the account that this program runs under, on Windows, with Auth windows or kerberos.
+	OwnAccount bool
 	// LoginForm replaces "(Network)" before the account in the log-on's body, for a server that
 	// insists on another spelling. Forms are never tried in turn: each try is a log-on.
 	LoginForm          string
@@ -65,8 +75,7 @@ func Defaults() Config {
 		FirstByte:           10 * time.Second,
 		FirstByteSlow:       60 * time.Second,
 		Stall:               10 * time.Second,
-		AuthPause:           5 * time.Minute,
-		AuthPauseMax:        30 * time.Minute,
+		AuthPauses:          []time.Duration{5 * time.Minute, 35 * time.Minute, 65 * time.Minute},
 		ProbeEvery:          time.Minute,
 		ReturnAfter:         5 * time.Minute,
 	}
@@ -81,8 +90,9 @@ func (cfg Config) complete() (Config, error) {
 	orDefault(&cfg.FirstByte, def.FirstByte)
 	orDefault(&cfg.FirstByteSlow, def.FirstByteSlow)
 	orDefault(&cfg.Stall, def.Stall)
-	orDefault(&cfg.AuthPause, def.AuthPause)
-	orDefault(&cfg.AuthPauseMax, max(def.AuthPauseMax, cfg.AuthPause))
+	if len(cfg.AuthPauses) == 0 {
+		cfg.AuthPauses = def.AuthPauses
+	}
 	orDefault(&cfg.ProbeEvery, def.ProbeEvery)
 	orDefault(&cfg.ReturnAfter, def.ReturnAfter)
 
@@ -96,7 +106,7 @@ func (cfg Config) complete() (Config, error) {
 	if cfg.MaxPollRetryAttempt < 1 {
 		faults = append(faults, fmt.Errorf("poll retry attempts %d: must be 1 or more", cfg.MaxPollRetryAttempt))
 	}
-	for _, d := range []time.Duration{cfg.ConnectTimeout, cfg.FirstByte, cfg.FirstByteSlow, cfg.Stall, cfg.AuthPause, cfg.AuthPauseMax, cfg.ProbeEvery, cfg.ReturnAfter} {
+	for _, d := range append([]time.Duration{cfg.ConnectTimeout, cfg.FirstByte, cfg.FirstByteSlow, cfg.Stall, cfg.ProbeEvery, cfg.ReturnAfter}, cfg.AuthPauses...) {
 		if d < 0 {
 			faults = append(faults, fmt.Errorf("duration %v: must be positive", d))
 		}
@@ -123,7 +133,13 @@ func (c *Console) complete() error {
 	if c.Name == "" {
 		c.Name = u.Host
 	}
-	if c.User == "" {
+	if c.Auth == "" {
+		c.Auth = AuthNetwork
+	}
+	if err := c.completeAuth(); err != nil {
+		return err
+	}
+	if c.User == "" && !c.OwnAccount {
 		return fmt.Errorf("web console %s: no user is set", c.Name)
 	}
 	if strings.ContainsAny(c.LoginForm, ":\r\n") {
@@ -155,8 +171,10 @@ func (c *Console) proxy() (*url.URL, error) {
 // warning names what weakens this console's connection; empty if nothing does.
 func (c *Console) warning() string {
 	switch {
-	case strings.HasPrefix(c.URL, "http://"):
+	case strings.HasPrefix(c.URL, "http://") && c.Auth == AuthNetwork:
 		return "http:// sends the password readable over the network: use https://"
+	case strings.HasPrefix(c.URL, "http://"):
+		return "http:// sends alerts and the session readable over the network: use https://"
 	case c.InsecureSkipVerify:
 		return "the certificate is not verified (InsecureSkipVerify): anybody in between can read the password; set CaFile instead"
 	}

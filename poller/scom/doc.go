@@ -21,9 +21,12 @@
 // moves on to the next at once, other failures after MaxPollRetryAttempt of them. The
 // better ones are probed without a log-on and used again after some good minutes.
 //
+// A console in Windows mode has each connection logged on, beside SCOM's session: lanes.go does so with NTLM, or on
+// Windows with the program's own account, kerberos.go with a ticket in each request. SCOM's session is the same on top.
+//
 // A bad log-on is dear: directories lock an account after a few, wherever they were
 // made. So there is one log-on at a time for each account, a refusal silences the
-// account at all consoles for minutes, and no other spelling of the log-on is tried.
+// account at all consoles for minutes, and no other spelling of the log-on is tried. Probes never log on.
 //
 // Changes (write.go; what is assumed of them stands in writewire.go) use the same
 // session and the same pauses, and are never repeated here: a fault says whether the

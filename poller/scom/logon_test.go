@@ -71,7 +71,7 @@ func TestWrongPasswordCostsOneBadLogOnThenMinutes(t *testing.T) {
 		if got := bad(); got != 1 {
 			t.Fatalf("%d bad log-ons within 5 minutes at two consoles, want 1", got)
 		}
-		for i, pause := range []time.Duration{10 * time.Minute, 20 * time.Minute, 30 * time.Minute} {
+		for i, pause := range []time.Duration{35 * time.Minute, 65 * time.Minute, 65 * time.Minute} {
 			if f := w.mustFail(alert.FaultAuth); f.RetryAfter != pause || bad() != i+2 {
 				t.Fatalf("got %+v and %d bad log-ons, want a pause of %v after %d", f, bad(), pause, i+2)
 			}

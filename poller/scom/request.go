@@ -106,6 +106,7 @@ type request struct {
 	session      *session // nil before log-on
 	slow         bool     // may take FirstByteSlow
 	repeatable   bool     // has no effect, so a connection that died idle is replaced silently
+	anonymous    bool     // never logs on, not even the connection
 }
 
 // do sends a request and waits for the answer's head. The error is the caller's ctx's, or a
@@ -130,7 +131,7 @@ func (c *console) do(ctx context.Context, r request) (*reply, error) {
 	}
 	c.headers(req, r)
 	start := time.Now()
-	resp, err := c.transport.RoundTrip(req) //nolint:bodyclose // reply.close does it
+	resp, err := c.carrierOf(r).RoundTrip(req) //nolint:bodyclose // reply.close does it
 	dog.rest()
 	if err != nil {
 		defer dog.end()
@@ -143,6 +144,13 @@ func (c *console) do(ctx context.Context, r request) (*reply, error) {
 	}
 	r.session.update(resp)
 	return out, nil
+}
+
+func (c *console) carrierOf(r request) carrier {
+	if r.anonymous {
+		return c.transport
+	}
+	return c.carrier
 }
 
 func (c *console) headers(req *http.Request, r request) {
@@ -179,6 +187,9 @@ func misdirected(resp *http.Response) *failure {
 func (c *console) explain(ctx, reqCtx context.Context, err error, unconnected bool) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
 	}
 	if late, ok := errors.AsType[*timeout](errors.Join(context.Cause(reqCtx), err)); ok {
 		return &failure{class: alert.FaultTimeout, away: true, unsent: unconnected, err: late}

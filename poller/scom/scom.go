@@ -3,6 +3,7 @@ package scom
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -40,14 +41,15 @@ type Client struct {
 type console struct {
 	client    *Client
 	conf      Console
-	index     int // in Client.consoles
-	transport *http.Transport
+	index     int             // in Client.consoles
+	transport *http.Transport // bare
+	carrier   carrier         // logs its connections on where the console wants that
 	account   *account
 
 	mu      sync.Mutex // guards what follows
 	session *session   // nil: not logged on
 	logOn   *logOn     // nil: none under way
-	windows bool       // it asks for Windows authentication
+	mode    string     // "Windows" or "Network", as it says itself; "" while it is not known
 	group   string     // the management group it named
 	foreign string     // why it is refused for that group; empty: it is not
 	denied  denial     // that it does not name it, while that is in doubt
@@ -64,7 +66,7 @@ func New(cfg Config, log hclog.Logger) (*Client, error) {
 	c := &Client{cfg: cfg, log: log}
 	c.base, c.cancel = context.WithCancel(context.Background())
 	c.readers.New = func() any { return newRowsReader() }
-	accounts := map[[3]string]*account{}
+	accounts := map[string]*account{}
 	for i, conf := range cfg.Consoles {
 		transport, err := newTransport(cfg, conf)
 		if err != nil {
@@ -74,7 +76,11 @@ func New(cfg Config, log hclog.Logger) (*Client, error) {
 		if accounts[key] == nil {
 			accounts[key] = newAccount(conf, cfg)
 		}
-		c.consoles = append(c.consoles, &console{client: c, conf: conf, index: i, transport: transport, account: accounts[key]})
+		con := &console{client: c, conf: conf, index: i, transport: transport, account: accounts[key]}
+		if con.carrier, err = newCarrier(con); err != nil {
+			return nil, fmt.Errorf("web console %s: %w", conf.Name, err)
+		}
+		c.consoles = append(c.consoles, con)
 		if w := conf.warning(); w != "" {
 			log.Warn("weak connection to a web console", "console", conf.Name, "warning", w)
 		}
@@ -174,6 +180,7 @@ func (c *Client) Close() {
 		wg.Go(func() {
 			con.signOut(ctx)
 			con.transport.CloseIdleConnections()
+			con.carrier.CloseIdleConnections()
 		})
 	}
 	wg.Wait()

@@ -207,7 +207,7 @@ func onlyAway(err error) error {
 
 // askMode learns how the console wants to be logged on to; it decides nothing but a warning.
 func (c *console) askMode(ctx context.Context) error {
-	mode, err := c.small(ctx, request{method: "GET", path: pathMode, repeatable: true})
+	mode, err := c.small(ctx, request{method: "GET", path: pathMode, repeatable: true, anonymous: true})
 	if err == nil {
 		c.noteMode(mode)
 	}
@@ -215,22 +215,26 @@ func (c *console) askMode(ctx context.Context) error {
 }
 
 func (c *console) noteMode(mode small) {
-	if mode.status != http.StatusOK {
+	said := modeSaid(mode)
+	if said == "" {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.windows = wantsWindows(mode.body)
+	c.mode = said
 }
 
-// authenticate sends the password once, unless the account is being left alone.
+// authenticate opens SCOM's session. In network mode that is the log-on: the password is sent once, unless the account is being
+// left alone. Else the connection carries the proof, and only a refusal by SCOM itself is seen here.
 func (c *console) authenticate(ctx context.Context) (*session, error) {
-	if err := c.account.enter(ctx); err != nil {
-		return nil, err
-	}
-	defer c.account.leave()
-	if f := c.account.paused(time.Now()); f != nil {
-		return nil, f
+	if c.conf.Auth == AuthNetwork {
+		if err := c.account.enter(ctx); err != nil {
+			return nil, err
+		}
+		defer c.account.leave()
+		if err := c.account.begin(ctx, time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	s := &session{}
 	a, err := c.small(ctx, request{method: "POST", path: pathLogOn, body: logOnBody(&c.conf), session: s})
@@ -239,14 +243,11 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 	}
 	message := errorMessage(a.body)
 	switch {
-	case windowsFirst(a, message):
+	case c.conf.Auth == AuthNetwork && windowsFirst(a, message):
 		return nil, &failure{class: alert.FaultAuth, away: true,
-			err: errors.New("log-on: the console wants Windows authentication; set it to network authentication, or use another console")}
+			err: errors.New(`log-on: the console wants Windows authentication: set "Auth" of this server to windows or kerberos, or use another console`)}
 	case logOnRefused(a.status, message):
-		reason := c.logOnReason(a.status, message)
-		pause := c.account.refuse(time.Now(), reason)
-		c.client.log.Error("log-on refused, the account is left alone for a while: correct user and password", "console", c.conf.Name, "user", c.account.name, "reason", reason, "pause", pause)
-		return nil, c.account.paused(time.Now())
+		return nil, c.refusedLogOn(ctx, c.logOnReason(a.status, message))
 	case a.status != http.StatusOK:
 		f := refused(a)
 		f.err = fmt.Errorf("log-on: %w", f.err)
@@ -256,7 +257,7 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 	case !s.has(cookieSession):
 		return nil, broken("log-on: the console accepted it but sent no %s cookie: is there a proxy in between that removes it?", cookieSession)
 	}
-	c.account.accept()
+	c.account.accept(ctx)
 	s.role = parseRole(a.body)
 	if s.user = parseUser(a.body); s.user == "" {
 		s.user = c.account.name
@@ -264,12 +265,20 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 	return s, nil
 }
 
+// refusedLogOn notes that this console has refused the account and returns what to report.
+func (c *console) refusedLogOn(ctx context.Context, reason string) error {
+	until := c.account.refuse(ctx, c.conf.Name, time.Now(), reason)
+	c.client.log.Error("log-on refused, the account is left alone for a while: correct user and password", "console", c.conf.Name,
+		"user", c.account.name, "reason", reason, "until", until.UTC().Format("15:04:05 UTC"))
+	return c.account.paused(time.Now())
+}
+
 func (c *console) logOnReason(status int, message string) string {
 	reason := statusText(status, message)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.windows {
-		reason += " (the console is set to Windows authentication)"
+	if c.mode != "" && c.mode != modeOf(c.conf.Auth) {
+		reason += " (the console is set to " + c.mode + " authentication)"
 	}
 	return reason
 }

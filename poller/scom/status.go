@@ -1,6 +1,7 @@
 package scom
 
 import (
+	"fmt"
 	"strings"
 	"time"
 )
@@ -83,8 +84,8 @@ func (c *console) describe() ConsoleStatus {
 // found is what the console's answers have shown that should be mended. c.mu is held.
 func (c *console) found() []string {
 	var all []string
-	if c.windows {
-		all = append(all, "the console is set to Windows authentication, and we log on with network authentication")
+	if c.mode != "" && c.mode != modeOf(c.conf.Auth) {
+		all = append(all, fmt.Sprintf("the console is set to %s authentication, and we log on with Auth %s", c.mode, c.conf.Auth))
 	}
 	if c.foreign != "" {
 		all = append(all, c.foreign)

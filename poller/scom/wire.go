@@ -30,8 +30,11 @@ const (
 	statusLoginTimeout = 440 // IIS' own: the session is over
 )
 
-// logOnBody is the JSON string of the base64 of form:DOMAIN\user:password.
+// logOnBody is the JSON string of the base64 of form:DOMAIN\user:password, or of Windows where the connection is logged on itself.
 func logOnBody(c *Console) []byte {
+	if c.Auth == AuthWindows || c.Auth == AuthKerberos {
+		return []byte(`"` + base64.StdEncoding.EncodeToString([]byte("Windows")) + `"`)
+	}
 	form, account := "(Network)", c.User
 	if c.LoginForm != "" {
 		form = c.LoginForm
@@ -177,10 +180,25 @@ func criteriaRefused(status int, message string) bool {
 	return status == http.StatusBadRequest && message != "" || status >= 400 && strings.Contains(strings.ToLower(message), "criteria")
 }
 
-// wantsWindows reports whether the body of authenticationMode names Windows authentication; it is
-// a JSON string, printed in an array in the documentation.
-func wantsWindows(body []byte) bool {
-	return strings.EqualFold(strings.Trim(string(body), "[] \t\r\n\""), "Windows")
+// modeSaid is how the console wants to be logged on to, "Windows" or "Network", by the answer to authenticationMode; "" if that does
+// not tell. The body is a JSON string, printed in an array in the documentation; in Windows mode IIS refuses whoever has not logged on.
+func modeSaid(a small) string {
+	said := strings.Trim(string(a.body), "[] \t\r\n\"")
+	switch {
+	case a.status == http.StatusOK && strings.EqualFold(said, "Windows"), windowsFirst(a, errorMessage(a.body)):
+		return "Windows"
+	case a.status == http.StatusOK && strings.EqualFold(said, "Network"):
+		return "Network"
+	}
+	return ""
+}
+
+// modeOf is the console's mode that belongs to a way of logging on.
+func modeOf(auth string) string {
+	if auth == AuthNetwork {
+		return "Network"
+	}
+	return "Windows"
 }
 
 // parseUser reads who has logged on, "" where SCOM does not say.

@@ -47,9 +47,8 @@ func (g *Group) SetPassword(user, password string) {
 	g.opt.Accounts = accounts
 }
 
-// logOn checks a password as a domain controller does, and locks accounts as one does. A nil password is
-// for those whom the web server in front has checked.
-func (g *Group) logOn(user string, password *string, wrong bool) (Account, bool) {
+// logOn checks a log-on as a domain controller does, and locks accounts as one does; right is asked about the password.
+func (g *Group) logOn(user string, right func(password string) bool) (Account, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	name := strings.ToLower(user)
@@ -61,9 +60,8 @@ func (g *Group) logOn(user string, password *string, wrong bool) (Account, bool)
 		}
 	}
 	for _, a := range g.opt.Accounts {
-		right := password == nil || *password == a.Password && !wrong
 		locked := g.opt.LockAfter > 0 && b.inARow >= g.opt.LockAfter
-		if strings.EqualFold(a.User, user) && right && !locked {
+		if strings.EqualFold(a.User, user) && right(a.Password) && !locked {
 			b.inARow = 0
 			if a.Role == "" {
 				a.Role = "Operator"
@@ -96,13 +94,13 @@ func (c *Console) authenticate(w http.ResponseWriter, r *request) {
 	user, password, _ := strings.Cut(rest, ":") // a password may hold colons
 	switch {
 	case string(text) == "Windows" && c.opt.FrontHeader != "" && r.Header.Get(c.opt.FrontHeader) != "":
-		account, ok = c.group.logOn(r.Header.Get(c.opt.FrontHeader), nil, r.faults.WrongPassword)
+		account, ok = c.group.logOn(r.Header.Get(c.opt.FrontHeader), func(string) bool { return !r.faults.WrongPassword })
 	case split && (c.opt.LoginForm == "" || c.opt.LoginForm == form):
-		account, ok = c.group.logOn(user, &password, r.faults.WrongPassword)
+		account, ok = c.group.logOn(user, func(right string) bool { return password == right && !r.faults.WrongPassword })
 	}
 	if !ok {
 		c.count(func(n *Counters) { n.BadLogons++ })
-		refuse(w, c.opt.BadLogonStatus, "The user name or password is incorrect.")
+		c.refuse(w, c.opt.BadLogonStatus, "The user name or password is incorrect.")
 		return
 	}
 	s := c.open(account)
@@ -153,7 +151,7 @@ func newToken(r *rand.Rand) string {
 func (c *Console) admit(w http.ResponseWriter, r *request) bool {
 	cookie, err := r.Cookie("SCOMSessionId")
 	if err != nil {
-		refuse(w, c.opt.NoSessionStatus, "The session does not exist.")
+		c.refuse(w, c.opt.NoSessionStatus, "The session does not exist.")
 		return false
 	}
 	c.mu.Lock()
@@ -163,11 +161,11 @@ func (c *Console) admit(w http.ResponseWriter, r *request) bool {
 	}
 	c.mu.Unlock()
 	if s == nil || r.faults.SessionGone || !c.group.now().Before(s.expires) {
-		refuse(w, c.opt.ExpiredStatus, "The session has expired.")
+		c.refuse(w, c.opt.ExpiredStatus, "The session has expired.")
 		return false
 	}
 	if s.token != "" && !hasToken(r, s.token) {
-		refuse(w, c.opt.NoTokenStatus, "The anti-forgery token is missing or wrong.")
+		c.refuse(w, c.opt.NoTokenStatus, "The anti-forgery token is missing or wrong.")
 		return false
 	}
 	r.session = s
@@ -187,11 +185,12 @@ func (c *Console) signOut(w http.ResponseWriter, r *request) {
 	writeJSON(w, true)
 }
 
-// DropSessions forgets all log-ons, as a restart of the console's service does.
+// DropSessions forgets all log-ons, as a restart of the console's service does; those of connections, too.
 func (c *Console) DropSessions() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.sessions)
+	c.restarts++
 }
 
 // Sessions is the number of sessions that are open.

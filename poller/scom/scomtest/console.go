@@ -24,6 +24,8 @@ type ConsoleOptions struct {
 	// FrontHeader names a header by which a web server in front says who has logged on to it; a log-on
 	// with the body Windows is refused without it.
 	FrontHeader string
+	// NTLM has connections logged on themselves, before SCOM is asked; the Mode is Windows then. nil: it does not.
+	NTLM *NTLMOptions
 	// BasePath is /OperationsManager by default.
 	BasePath string
 	// LoginForm is the only text accepted before the first colon of the log-on; empty: any, since
@@ -43,23 +45,32 @@ type Console struct {
 	group *Group
 	opt   ConsoleOptions
 
-	mu        sync.Mutex // guards all below
-	faults    Faults
-	matched   int           // requests that faults.Path matched
-	changed   chan struct{} // closed and replaced whenever faults are set
-	counters  Counters
-	running   int
-	closed    bool
-	sessions  map[string]*session
-	servers   []*http.Server
-	closeOnce sync.Once
-	closing   chan struct{}  // closed by Close
-	serving   sync.WaitGroup // the goroutines of Serve
-	answering sync.WaitGroup // requests; none is added once closed is set
+	mu         sync.Mutex // guards all below
+	faults     Faults
+	matched    int           // requests that faults.Path matched
+	changed    chan struct{} // closed and replaced whenever faults are set
+	counters   Counters
+	running    int
+	handshakes int // begun
+	restarts   int
+	closed     bool
+	sessions   map[string]*session
+	servers    []*http.Server
+	closeOnce  sync.Once
+	closing    chan struct{}  // closed by Close
+	serving    sync.WaitGroup // the goroutines of Serve
+	answering  sync.WaitGroup // requests; none is added once closed is set
 }
 
 // Console opens a web console on the group's data.
 func (g *Group) Console(opt ConsoleOptions) *Console {
+	if opt.NTLM != nil {
+		ntlm := *opt.NTLM
+		if len(ntlm.Offers) == 0 {
+			ntlm.Offers = []string{"Negotiate", "NTLM"}
+		}
+		opt.NTLM, opt.Mode, opt.FrontHeader = &ntlm, "Windows", gateHeader
+	}
 	for field, otherwise := range map[*string]string{&opt.Mode: "Network", &opt.BasePath: "/OperationsManager"} {
 		if *field == "" {
 			*field = otherwise
@@ -120,10 +131,11 @@ func (c *Console) Close() {
 	c.answering.Wait()
 }
 
-// connState remembers, for one connection, the rows of its last answer until it asks again.
+// connState remembers, for one connection, the rows of its last answer until it asks again, and who has logged on.
 type connState struct {
-	mu   sync.Mutex // guards rows
+	mu   sync.Mutex // guards what follows
 	rows []*version
+	gate gateState
 }
 
 type connKey struct{}
@@ -195,12 +207,19 @@ func (c *Console) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusRequestEntityTooLarge, "Maximum request length exceeded.")
 		return
 	}
+	r.Header.Del(gateHeader)
+	passed := c.opt.NTLM == nil
+	if !passed && !c.Faults().infront() {
+		if passed = c.gate(w, r); !passed {
+			return
+		}
+	}
 	req.faults = c.take(req.path)
 	a := &answer{ResponseWriter: w, console: c, ctx: r.Context(), path: req.path, faults: req.faults}
 	defer func() { c.count(func(n *Counters) { n.Bytes += a.n }) }()
 	c.pause(r.Context(), req.faults.Latency)
 	c.stamp(a, req.faults)
-	if !c.misbehave(a, req) {
+	if !c.misbehave(a, req) && (passed || c.gate(w, r)) {
 		c.route(a, req)
 	}
 }
@@ -345,6 +364,13 @@ func writeJSON(w http.ResponseWriter, v any) {
 }
 
 // refuse answers with an error as SCOM words it.
+func (c *Console) refuse(w http.ResponseWriter, status int, message string) {
+	if status == http.StatusUnauthorized && c.opt.NTLM != nil {
+		c.offer(w.Header(), "")
+	}
+	refuse(w, status, message)
+}
+
 func refuse(w http.ResponseWriter, status int, message string) {
 	w.Header().Set("Content-Type", jsonType)
 	w.WriteHeader(status)

@@ -51,6 +51,7 @@ type Counters struct {
 	Requests      map[string]int
 	Logons        int // successful ones
 	BadLogons     int
+	Handshakes    int   // connections that were logged on
 	Bytes         int64 // of answers' bodies, before compression
 	Rows          int64
 	Faulted       int // requests that a fault hit
@@ -83,6 +84,11 @@ func (c *Console) Counters() Counters {
 	n := c.counters
 	n.Requests = maps.Clone(n.Requests)
 	return n
+}
+
+// infront reports whether all requests are hit before IIS looks at their log-on.
+func (f Faults) infront() bool {
+	return f.Path == "" && f.Every <= 1 && f.Count == 0 && (f.Down || f.Hang || f.HangBody || f.RedirectToLogin || f.HTML || f.Status != 0 || f.BadJSON)
 }
 
 // take returns the faults that hit a request for path.
