@@ -102,6 +102,7 @@ func routes(s *server, metrics http.Handler) *mux.Router {
 	r.Handle("/api/v1/parked-requests/{id}/retry", s.writing(writeDeadline, s.retryRequest)).Methods(http.MethodPost)
 	r.Handle("/api/v1/parked-requests/{id}", s.writing(writeDeadline, s.discardRequest)).Methods(http.MethodDelete)
 	r.Handle("/api/v1/config", s.writing(writeDeadline, s.applyConfig)).Methods(http.MethodPut)
+	r.Handle(parkedPath+"/retry", s.writing(resendDeadline, s.retryParked)).Methods(http.MethodPost)
 	r.Handle(parkedPath, s.writing(writeDeadline, s.removeParked)).Methods(http.MethodDelete)
 	r.Handle("/api/v1/cursors/rewind", s.writing(writeDeadline, s.rewind)).Methods(http.MethodPost)
 	r.Handle("/api/v1/reconcile/confirm", s.writing(writeDeadline, s.confirmVanished)).Methods(http.MethodPost)

@@ -112,7 +112,7 @@ func TestOpenAPINamesEveryField(t *testing.T) {
 	seen := map[string]bool{}
 	for _, typ := range []reflect.Type{
 		reflect.TypeFor[v1.Status](), reflect.TypeFor[v1.Error](), reflect.TypeFor[v1.Settings](), reflect.TypeFor[v1.SettingsVersions](),
-		reflect.TypeFor[v1.SettingsApplied](), reflect.TypeFor[v1.ParkedList](), reflect.TypeFor[v1.ParkedPayload](), reflect.TypeFor[v1.Vanished](),
+		reflect.TypeFor[v1.SettingsApplied](), reflect.TypeFor[v1.ParkedList](), reflect.TypeFor[v1.ParkedPayload](), reflect.TypeFor[v1.ParkedRetried](), reflect.TypeFor[v1.Vanished](),
 		reflect.TypeFor[v1.CloseAnswer](), reflect.TypeFor[v1.OutboxList](), reflect.TypeFor[v1.ParkedRequestList](),
 		reflect.TypeFor[v1.Members](), reflect.TypeFor[v1.Leadership](), reflect.TypeFor[v1.LogLevel](),
 		reflect.TypeFor[v1.CursorList](), reflect.TypeFor[v1.RewindOrder](), reflect.TypeFor[v1.Rewound](),

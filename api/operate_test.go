@@ -48,6 +48,14 @@ func (f *fakeSettings) Apply(_ context.Context, c Change) (Applied, error) {
 type fakeParked struct {
 	err     error
 	removed []string
+	retried []string
+}
+
+func (f *fakeParked) Resend(_ context.Context, pipeline, key string) (v1.ParkedRetried, error) {
+	if f.err == nil {
+		f.retried = append(f.retried, pipeline+" "+key)
+	}
+	return v1.ParkedRetried{Status: v1.RetryDelivered, Entry: f.List()[0]}, f.err
 }
 
 func (f *fakeParked) List() []v1.ParkedEntry {
@@ -332,6 +340,36 @@ func TestRemovingAParkedEntry(t *testing.T) {
 	refusal(t, "from elsewhere", w, 403, "this machine only")
 	if len(n.parked.removed) != 1 {
 		t.Error("refused and removed")
+	}
+}
+
+func TestSendingAParkedEntryAgain(t *testing.T) {
+	const path = "/api/v1/parked/alerts/default/k/retry"
+	n := &node{}
+	local := from("127.0.0.1:1")
+	w := ask(n.handler(""), "POST", "http://localhost"+path, local)
+	if w.Code != 200 || !strings.HasPrefix(w.Body.String(), `{"status":"delivered","entry":{"key":"k","pipeline":"alerts/default"`) || fmt.Sprint(n.parked.retried) != "[alerts/default k]" {
+		t.Errorf("got %d %s, sent %q", w.Code, w.Body, n.parked.retried)
+	}
+	if log := n.log.String(); !strings.Contains(log, `what="parked: alerts/default/k sent again: delivered"`) {
+		t.Errorf("the audit says\n%s", log)
+	}
+	refusal(t, "from elsewhere", ask(n.handler(""), "POST", path, from("192.0.2.9:1")), 403, "this machine only")
+	for _, c := range []struct {
+		err  error
+		code int
+		says string
+	}{
+		{fmt.Errorf("parked entry k: %w: LAM lam1 answers 400: no", ErrRefusedAgain), 409, "LAM lam1 answers 400: no"},
+		{fmt.Errorf("parked entry k: %w: there is none", ErrNoEvent), 409, "there is none"},
+		{fmt.Errorf("parked entry k: %w: LAM lam1 takes nothing", ErrAway), 503, "takes nothing"},
+		{fmt.Errorf("parked entry k: %w", ErrNotFound), 404, "not found"},
+	} {
+		n := &node{parked: fakeParked{err: c.err}}
+		refusal(t, c.err.Error(), ask(n.handler(""), "POST", "http://localhost"+path, local), c.code, c.says)
+	}
+	if len(n.parked.retried) != 1 {
+		t.Error("refused and sent")
 	}
 }
 

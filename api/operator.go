@@ -21,6 +21,8 @@ const (
 	writeDeadline = 10 * time.Second
 	// A takeover may have to wait for a share that answers slowly before its election.
 	takeoverDeadline = 20 * time.Second
+	// A LAM may take half a minute to answer, and so may the one before it.
+	resendDeadline = 45 * time.Second
 )
 
 // done is what a write answers.

@@ -17,6 +17,8 @@ type Parked interface {
 	Entry(pipeline, key string) (v1.ParkedPayload, error)
 	// Remove takes an entry away, because somebody has dealt with it. Nothing is sent again.
 	Remove(ctx context.Context, pipeline, key string) error
+	// Resend has the leader send an entry again, and waits for the LAM's answer. ErrNoEvent, ErrAway, ErrRefusedAgain: it stays parked.
+	Resend(ctx context.Context, pipeline, key string) (v1.ParkedRetried, error)
 }
 
 func (s *server) parked(w http.ResponseWriter, _ *http.Request) {
@@ -42,4 +44,11 @@ func (s *server) removeParked(r *http.Request, _ string) (done, error) {
 		return done{}, err
 	}
 	return done{what: "parked: " + vars["pipeline"] + "/" + vars["key"] + " removed"}, nil
+}
+
+func (s *server) retryParked(r *http.Request, _ string) (done, error) {
+	vars := mux.Vars(r)
+	what := "parked: " + clip(vars["pipeline"]+"/"+vars["key"], 300) + " sent again"
+	d, err := s.deps.Parked.Resend(r.Context(), vars["pipeline"], vars["key"])
+	return done{body: d, what: what + ": " + d.Status}, err
 }

@@ -22,6 +22,12 @@ var (
 	ErrNoLeader = errors.New("the cluster has no leader")
 	// ErrElsewhere: another node must be asked; the wrapping names it.
 	ErrElsewhere = errors.New("this node does not poll")
+	// ErrNoEvent: there is nothing in a parked entry that a LAM could be sent.
+	ErrNoEvent = errors.New("this cannot be sent again")
+	// ErrAway: the destination takes nothing at present.
+	ErrAway = errors.New("no LAM has taken it")
+	// ErrRefusedAgain: a LAM refuses what was sent again.
+	ErrRefusedAgain = errors.New("it was sent again and refused")
 	// ErrUnknownOutcome: the write may or may not have happened.
 	ErrUnknownOutcome = errors.New("it is not known whether this was done")
 )
@@ -89,6 +95,9 @@ var refusals = []struct {
 	{ErrRewind, http.StatusUnprocessableEntity, "scomconnector cursors show, and /api/v1/cursors, name the pipelines and how far back each may be put"},
 	{ErrNoLeader, http.StatusServiceUnavailable, "nothing was changed; see /api/v1/status for what the cluster waits for, then try again"},
 	{ErrElsewhere, http.StatusConflict, "ask the leader: /api/v1/status names it"},
+	{ErrNoEvent, http.StatusConflict, "once the cause is mended, scomconnector cursors rewind has SCOM read again from a time on; parked remove takes the entry away"},
+	{ErrAway, http.StatusServiceUnavailable, "it stays parked; try again once the destination takes events: the status page shows it"},
+	{ErrRefusedAgain, http.StatusConflict, "it stays parked, with the new answer; mend what the LAM complains of, or remove it"},
 	{ErrUnknownOutcome, http.StatusServiceUnavailable, "send the same request again: what was done already is not done twice"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, "the node is busy; try again"},
 }

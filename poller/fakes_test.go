@@ -311,7 +311,9 @@ func (l *fakeLAM) owns() []string {
 	return slices.Clone(l.own)
 }
 
-func body(v alert.Version) string { return fmt.Sprintf("%x %d %d", v.ID[8:], v.LastModified, v.State) }
+func body(v alert.Version) string {
+	return fmt.Sprintf(`"%x %d %d"`, v.ID[8:], v.LastModified, v.State)
+}
 
 // fakeEncoder makes events whose body names the version.
 type fakeEncoder struct {
@@ -386,6 +388,9 @@ func (s *fakeState) ledger() *fakeLedger {
 	return &fakeLedger{s, s.term, s.rewinds}
 }
 
+// ledgerOf reads without beginning a term.
+func (s *fakeState) ledgerOf() *fakeLedger { return &fakeLedger{s: s} }
+
 func (l *fakeLedger) Position() Position {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -428,6 +433,30 @@ func (l *fakeLedger) Parked(key alert.ID) bool {
 	defer l.s.mu.Unlock()
 	_, ok := l.s.parked[key]
 	return ok
+}
+
+func (l *fakeLedger) Entry(key alert.ID) (Parked, bool) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	p, ok := l.s.parked[key]
+	return p, ok
+}
+
+func (l *fakeLedger) Unpark(ctx context.Context, key alert.ID) error {
+	if !sleep(ctx, l.s.slow) {
+		return ErrUnknownOutcome
+	}
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	switch {
+	case l.s.term != l.term:
+		return ErrTermOver
+	case l.s.faults > 0:
+		l.s.faults--
+		return errors.New("disk is slow")
+	}
+	delete(l.s.parked, key)
+	return nil
 }
 
 func (l *fakeLedger) Commit(ctx context.Context, c Commit) error {

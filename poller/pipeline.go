@@ -100,8 +100,10 @@ type Pipeline struct {
 	echo    func(a *alert.Alert, old alert.Version) bool
 	alarms  func() []Alarm
 
-	board     board         // what Status shows
-	confirm   atomic.Bool   // an operator has confirmed that vanished alerts are gone
+	board     board       // what Status shows
+	confirm   atomic.Bool // an operator has confirmed that vanished alerts are gone
+	resends   chan resend
+	over      chan struct{} // closed when Run ends
 	drain     chan struct{} // closed by Drain
 	drainOnce sync.Once
 }
@@ -111,6 +113,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 	p := &Pipeline{
 		cfg: cfg, source: deps.Source, sink: deps.Sink, ledger: deps.Ledger, encoder: deps.Encoder,
 		log: deps.Log, metrics: deps.Metrics, rand: deps.Rand, alarms: deps.Alarms, drain: make(chan struct{}),
+		resends: make(chan resend), over: make(chan struct{}),
 	}
 	if p.log == nil {
 		p.log = hclog.NewNullLogger()
@@ -136,6 +139,7 @@ func New(cfg Config, deps Deps) *Pipeline {
 // ErrUnknownOutcome) or the cursor was rewound (ErrRewound): the next Pipeline begins where that stands now. An idle one may not notice a
 // rewind for as long as there is nothing to commit: whoever rewinds has it drained. It gives up for no other reason. It is called once.
 func (p *Pipeline) Run(ctx context.Context) error {
+	defer close(p.over)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	t := newTerm(p)

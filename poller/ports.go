@@ -58,7 +58,11 @@ type Ledger interface {
 	Raised(kind string) bool
 	// Parked reports whether an entry of this key is parked already.
 	Parked(key alert.ID) bool
+	// Entry is the parked entry of this key, whole.
+	Entry(key alert.ID) (Parked, bool)
 	Commit(ctx context.Context, c Commit) error
+	// Unpark takes the entry of this key away; one that is not there, too. Errors as Commit's.
+	Unpark(ctx context.Context, key alert.ID) error
 }
 
 // Errors of Ledger.Commit.

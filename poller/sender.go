@@ -86,6 +86,8 @@ func (s *sender) run(ctx context.Context) error {
 			return errEnded
 		case w := <-next:
 			err = s.deliver(ctx, w)
+		case r := <-s.p.resends:
+			err = s.resend(ctx, r)
 		case <-tick.C:
 			err = s.attend(ctx)
 		}
@@ -254,8 +256,12 @@ func over(err error) bool {
 
 // commit repeats c until it is in the ledger or the pipeline is over. ErrParkedFull is the caller's.
 func (s *sender) commit(ctx context.Context, c Commit) error {
+	return s.until(ctx, func(ctx context.Context) error { return s.p.ledger.Commit(ctx, c) })
+}
+
+func (s *sender) until(ctx context.Context, record func(context.Context) error) error {
 	for {
-		err := s.commitOnce(ctx, c)
+		err := once(ctx, record)
 		switch {
 		case err == nil:
 			s.commits()
@@ -292,12 +298,17 @@ func (s *sender) commits() {
 }
 
 func (s *sender) commitOnce(ctx context.Context, c Commit) error {
+	return once(ctx, func(ctx context.Context) error { return s.p.ledger.Commit(ctx, c) })
+}
+
+// once gives a commit a short time of its own where ctx has ended: see lastCommit.
+func once(ctx context.Context, record func(context.Context) error) error {
 	if ctx.Err() != nil {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastCommit)
 		defer cancel()
 	}
-	return s.p.ledger.Commit(ctx, c)
+	return record(ctx)
 }
 
 // waitOut backs off while the destination is away.

@@ -26,6 +26,8 @@ const (
 	writeDeadline = 20 * time.Second
 	// A takeover may take the node 20 seconds.
 	takeoverDeadline = 30 * time.Second
+	// A parked event waits for a LAM's answer; the node gives up after 45 seconds.
+	resendDeadline = 55 * time.Second
 	// A parked payload has up to 16 MiB, and twice that as text in JSON; all else is far smaller.
 	maxAnswerBytes = 64 << 20
 )

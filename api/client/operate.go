@@ -61,6 +61,13 @@ func (c *Client) RemoveParked(ctx context.Context, pipeline, key string) error {
 	return c.do(ctx, call{method: http.MethodDelete, path: parkedPath(pipeline, key)})
 }
 
+// RetryParked has a parked entry sent again, and waits for the LAM's answer: it has left the shelf unless there is an error.
+func (c *Client) RetryParked(ctx context.Context, pipeline, key string) (v1.ParkedRetried, error) {
+	var s v1.ParkedRetried
+	err := c.do(ctx, call{method: http.MethodPost, path: parkedPath(pipeline, key) + "/retry", into: &s, deadline: resendDeadline})
+	return s, err
+}
+
 // ConfirmVanished says that alerts which SCOM does not show any more are really gone, and returns how many were held
 // back for that word. It is for the leader; any other node refuses with 409.
 func (c *Client) ConfirmVanished(ctx context.Context) (int, error) {

@@ -55,6 +55,11 @@ func TestRequestsOfAnOperator(t *testing.T) {
 			`POST /api/v1/parked-requests/0a%2F/retry If-Match= name= Bearer s3cret ""`, "<nil>"},
 		{"request removed", "", 204, func() (any, error) { return nil, c.RemoveRequest(ctx, "0a") },
 			`DELETE /api/v1/parked-requests/0a If-Match= name= Bearer s3cret ""`, "<nil>"},
+		{"sent again", `{"status":"delivered","entry":{"key":"k"}}`, 200, func() (any, error) {
+			r, err := c.RetryParked(ctx, "alerts/default", "k")
+			return r.Status + r.Entry.Key, err
+		},
+			`POST /api/v1/parked/alerts/default/k/retry If-Match= name= Bearer s3cret ""`, "deliveredk"},
 		{"removed", "", 204, func() (any, error) { return nil, c.RemoveParked(ctx, "alerts/default", "k") },
 			`DELETE /api/v1/parked/alerts/default/k If-Match= name= Bearer s3cret ""`, "<nil>"},
 	} {

@@ -36,6 +36,18 @@ type ParkedList struct {
 	Entries []ParkedEntry `json:"entries"` // newest first
 }
 
+// How a parked entry that was sent again has left the shelf.
+const (
+	RetryDelivered = "delivered" // a LAM has accepted it
+	RetryOvertaken = "overtaken" // a newer state of the alert was delivered meanwhile, so nothing was sent
+)
+
+// ParkedRetried answers POST /api/v1/parked/{pipeline}/{key}/retry.
+type ParkedRetried struct {
+	Status string      `json:"status"` // RetryDelivered or RetryOvertaken
+	Entry  ParkedEntry `json:"entry"`  // as it was
+}
+
 // ParkedPayload is one parked entry with what was refused.
 type ParkedPayload struct {
 	Entry ParkedEntry `json:"entry"`

@@ -213,6 +213,17 @@ func (s *State) HasParked(pipeline string, key alert.ID) bool {
 	return ok && p.parked[key] != nil
 }
 
+// ParkedEntry is the one of this key. Payload is shared with the state, as in ParkedList.
+func (s *State) ParkedEntry(pipeline string, key alert.ID) (Parked, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	p, ok := s.pipes[pipeline]
+	if !ok || p.parked[key] == nil {
+		return Parked{}, false
+	}
+	return *p.parked[key], true
+}
+
 // ParkedList lists the pipeline's parked entries, newest first. Payload is shared with the state,
 // since all of them may have 16 MiB: it must not be changed.
 func (s *State) ParkedList(pipeline string) []Parked {

@@ -70,6 +70,7 @@ type node struct {
 	started    time.Time
 	up         chan struct{} // closed once the node is assembled
 	stopping   atomic.Bool
+	resends    resends
 	// leaderChanges counts beginnings of terms seen since the start.
 	leaderChanges atomic.Uint64
 	flows         flows

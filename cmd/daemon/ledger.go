@@ -37,6 +37,30 @@ func (l *ledger) Open() []alert.Version                  { return l.state.Open(l
 func (l *ledger) Room() int                              { return l.state.Room(l.pipeline) }
 func (l *ledger) Parked(key alert.ID) bool               { return l.state.HasParked(l.pipeline, key) }
 
+// Entry implements poller.Ledger.
+func (l *ledger) Entry(key alert.ID) (poller.Parked, bool) {
+	e, ok := l.state.ParkedEntry(l.pipeline, key)
+	if !ok {
+		return poller.Parked{}, false
+	}
+	payload, err := inflate(e.Payload)
+	if err != nil {
+		payload = nil // what is damaged cannot be sent, and is said so
+	}
+	return poller.Parked{
+		Key: e.Key, Version: e.Version, At: e.At, Reason: e.Reason, LAM: e.LAM, Status: e.Status, Answer: e.Answer, Payload: payload,
+	}, true
+}
+
+// Unpark implements poller.Ledger.
+func (l *ledger) Unpark(ctx context.Context, key alert.ID) error {
+	err := l.propose(ctx, state.Unpark{Pipeline: l.pipeline, Keys: []alert.ID{key}})
+	if errors.Is(err, state.ErrUnknown) {
+		return nil
+	}
+	return err
+}
+
 func (l *ledger) Raised(kind string) bool {
 	p, _ := l.state.Pipeline(l.pipeline)
 	for _, k := range p.Raised {
@@ -79,7 +103,7 @@ func (l *ledger) Commit(ctx context.Context, c poller.Commit) error {
 	return nil
 }
 
-func (l *ledger) propose(ctx context.Context, op state.Commit) error {
+func (l *ledger) propose(ctx context.Context, op state.Op) error {
 	res, err := l.term.Propose(ctx, op)
 	if err == nil {
 		err = res.Err

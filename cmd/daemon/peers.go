@@ -15,12 +15,16 @@ const (
 	askSettings     = "settings"     // could you use this text as the settings?
 	askCertificates = "certificates" // until when are your certificates good?
 	askReport       = "report"       // how do you get on, as the leader?
+	askResend       = "resend"       // send this parked event again, or: how far are you?
 )
 
 // question is one request between daemons, as JSON. Nodes of two versions may meet: who does not know a question says so.
 type question struct {
 	Ask      string `json:"ask"`
 	Settings []byte `json:"settings,omitempty"`
+	ID       string `json:"id,omitempty"` // of a resend: the same again asks how far it is
+	Pipeline string `json:"pipeline,omitempty"`
+	Key      string `json:"key,omitempty"`
 }
 
 // askTime bounds a question to another node; it is longer than what the other one may take to find out.
@@ -62,6 +66,8 @@ func (n *node) serveAsk(ctx context.Context, _ string, request []byte) ([]byte, 
 		return json.Marshal(n.nearestEnd())
 	case askReport:
 		return json.Marshal(n.reporting())
+	case askResend:
+		return json.Marshal(n.answerResend(q))
 	}
 	return nil, fmt.Errorf("%s runs version %s, which does not know the request %q: run the same version on all nodes", n.opts.Node.NodeID, n.opts.Version, q.Ask)
 }

@@ -161,6 +161,7 @@ func (n *node) readyFeed(ctx context.Context, term cluster.Term, version uint64)
 func (n *node) runFeed(ctx context.Context, term cluster.Term, f *feed) error {
 	var announcing sync.WaitGroup
 	defer announcing.Wait()
+	defer n.resends.wg.Wait() // they end with the pipelines
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	back, changed := n.newWriteback(term, f)

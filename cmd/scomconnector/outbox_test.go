@@ -31,6 +31,9 @@ func closingScene() sceneCloses {
 	acknowledging.ID, acknowledging.State, acknowledging.Comment, acknowledging.Stands = "00c0ffee00c0ffe3", 249, "by the night shift", ""
 	updating := changing
 	updating.ID = "00c0ffee00c0ffe4"
+	event := func(key string) v1.ParkedEntry {
+		return v1.ParkedEntry{Key: key, Pipeline: "alerts/default", At: sceneTime, Reason: "the LAM refused this event and accepted others", LAM: "moog1", Status: 400}
+	}
 	return sceneCloses{
 		list: v1.OutboxList{
 			Pending: 5000, Oldest: closing.At, Error: "SCOM does not answer: no route to host\x1b[31m", Entries: []v1.OutboxEntry{closing, changing},
@@ -39,7 +42,9 @@ func closingScene() sceneCloses {
 				{ID: "00c0ffee00c0ffe0", Alert: closing.Alert, From: closing.From, Status: "closed", Asked: closing.At, At: sceneTime},
 			},
 		},
-		events: []v1.ParkedEntry{{Key: "5d0c6c2e-8d0f-4a27-9c36-6a86b2ec7a01", Pipeline: "alerts/default", At: sceneTime, Reason: "the LAM refused this event and accepted others", LAM: "moog1", Status: 400}},
+		events: []v1.ParkedEntry{
+			event("5d0c6c2e-8d0f-4a27-9c36-6a86b2ec7a01"), event("5d0c6c2e-8d0f-4a27-9c36-6a86b2ec7a02"), event("5d0c6c2e-8d0f-4a27-9c36-6a86b2ec7a03"),
+		},
 		refused: []v1.ParkedRequest{
 			{OutboxEntry: acknowledging, Reason: "the monitor\nis unhealthy", ParkedAt: sceneTime},
 			{OutboxEntry: updating, Reason: "no right to change alerts", ParkedAt: sceneTime.Add(-time.Minute)},
@@ -83,4 +88,20 @@ func (s *sceneCloses) List() []v1.ParkedEntry { return s.events }
 func (s *sceneCloses) Entry(string, string) (v1.ParkedPayload, error) {
 	return v1.ParkedPayload{}, api.ErrNotFound
 }
+
+// Resend ends one way or the other, by the last digit of the key.
+func (s *sceneCloses) Resend(_ context.Context, pipeline, key string) (v1.ParkedRetried, error) {
+	i := slices.IndexFunc(s.events, func(e v1.ParkedEntry) bool { return e.Pipeline == pipeline && e.Key == key })
+	if i < 0 {
+		return v1.ParkedRetried{}, api.ErrNotFound
+	}
+	switch key[len(key)-1] {
+	case '2':
+		return v1.ParkedRetried{}, fmt.Errorf("parked entry %s of pipeline %q: %w: LAM lam1 answers 400: type is missing", key, pipeline, api.ErrRefusedAgain)
+	case '3':
+		return v1.ParkedRetried{Status: v1.RetryOvertaken, Entry: s.events[i]}, nil
+	}
+	return v1.ParkedRetried{Status: v1.RetryDelivered, Entry: s.events[i]}, nil
+}
+
 func (s *sceneCloses) Remove(context.Context, string, string) error { return api.ErrNotFound }

@@ -22,8 +22,9 @@ a LAM refuses, rows of SCOM's that cannot be understood, and close requests from
   parked show KEY
       one of it, with the words of who refused it and what was refused
   parked retry KEY
-      puts a close request back into the outbox, behind all others: mend first what SCOM complains of. Events cannot be
-      tried again: the alert's next change in SCOM is sent
+      mend first what the LAM or SCOM complains of. An event is sent to its LAM again, which answers: accepted, it leaves the
+      shelf; refused, it stays with the new answer; if the alert's newer state has been delivered meanwhile it is not needed any more.
+      A close request is put back into the outbox, behind all others
   parked retry --all
       asks, and does so with all parked close requests
   parked remove KEY

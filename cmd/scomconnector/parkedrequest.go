@@ -49,7 +49,7 @@ func retryParked(t terminal, args []string) error {
 		return err
 	}
 	if key == "" != *all {
-		return usageError{errors.New("parked retry needs the key of a close request, or --all")}
+		return usageError{errors.New("parked retry needs the key of an entry, or --all")}
 	}
 	c, err := n.client()
 	if err != nil {
@@ -63,7 +63,7 @@ func retryParked(t terminal, args []string) error {
 		return err
 	}
 	if one.event != nil {
-		return hinted{fmt.Errorf("%s is an event, which cannot be tried again", one.event.Key), "the alert's next change in SCOM is sent; parked remove takes the entry away"}
+		return retryEvent(t, n, c, one.event)
 	}
 	if err := c.RetryRequest(context.Background(), one.request.ID); err != nil {
 		return advised(err)
@@ -72,6 +72,22 @@ func retryParked(t terminal, args []string) error {
 		return printJSON(t, one.request)
 	}
 	fmt.Fprintf(t.out, "The close request %s waits for SCOM again; scomconnector outbox shows where it stands.\n", one.request.ID)
+	return nil
+}
+
+func retryEvent(t terminal, n *node, c *client.Client, e *v1.ParkedEntry) error {
+	r, err := c.RetryParked(context.Background(), e.Pipeline, e.Key)
+	if err != nil {
+		return advised(err)
+	}
+	if n.json {
+		return printJSON(t, r)
+	}
+	if r.Status == v1.RetryOvertaken {
+		fmt.Fprintf(t.out, "%s was not sent: a newer state of its alert has been delivered since. It is not parked any more.\n", e.Key)
+		return nil
+	}
+	fmt.Fprintf(t.out, "%s was sent again and accepted by %s. It is not parked any more.\n", e.Key, e.Pipeline)
 	return nil
 }
 
