@@ -345,3 +345,41 @@ func TestWhenADiskIsNearlyFull(t *testing.T) {
 		t.Error("a folder that is not there has room")
 	}
 }
+
+// raft's main loop blocks while nobody reads its notifications (consul#3230, nomad#6977, vault#8547): whoever reads must wait for nobody.
+func TestRaftNeverWaitsForItsNotificationsToBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := leadership{changed: make(chan struct{}, 1)}
+		i := &instance{notify: make(chan bool), watched: make(chan struct{}), done: make(chan struct{})}
+		go l.watch(i)
+		for n := range 1001 { // nobody serves a term meanwhile
+			i.notify <- n%2 == 0
+		}
+		synctest.Wait()
+		ctx, of := l.now()
+		if ctx == nil || ctx.Err() != nil || of != i {
+			t.Errorf("after the last one, which said that it leads: %v of %p", ctx, of)
+		}
+		if got := l.losses(); got != 500 {
+			t.Errorf("lost %d times, want 500", got)
+		}
+		close(i.done)
+		<-i.watched
+		if ctx.Err() == nil {
+			t.Error("the leadership has not ended with its raft")
+		}
+	})
+}
+
+// Lost and won again within a moment may look like "true, true": the second one is another term.
+func TestLeadershipLostAndWonAgainUnnoticedIsAnotherOne(t *testing.T) {
+	l, i := leadership{changed: make(chan struct{}, 1)}, &instance{}
+	l.set(i, true)
+	first, _ := l.now()
+	l.set(i, true)
+	second, _ := l.now()
+	if first.Err() == nil || second.Err() != nil || second == first {
+		t.Errorf("first: %v, second: %v", first.Err(), second.Err())
+	}
+	l.end()
+}

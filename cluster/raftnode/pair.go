@@ -67,7 +67,7 @@ func (c Config) timing() timing {
 
 const (
 	// guardEvery is how often the leader of a pair looks at its follower: a fraction of the silence.
-	guardEvery = 25 * time.Millisecond
+	guardEvery = 50 * time.Millisecond
 	// againAfter is the first pause before a follower that was taken back and lost again within steadyFor is taken
 	// back once more; it doubles up to againLimit. A disk that is slow, not broken, would else be demoted every second.
 	againAfter = 2 * time.Second
