@@ -38,7 +38,7 @@ func healthy() v1.Status {
 		Config: v1.ConfigState{Version: 3, Author: "alice", At: before(50 * time.Hour), Versions: []v1.SettingsVersion{
 			{Version: 3, Author: "alice", At: before(50 * time.Hour)}, {Version: 2, Author: "bob", At: before(90 * time.Hour)}, {Version: 1, Author: "file of primary", At: before(900 * time.Hour)},
 		}},
-		Store:        v1.Store{WriteMS: 0.31},
+		Store:        v1.Store{WriteMS: 0.31, FreeBytes: 41 << 30},
 		Certificates: []v1.Certificate{{Name: "ClusterTls.CertFile /etc/scomconnector/cluster.crt", Ends: now.Add(400 * 24 * time.Hour)}},
 		Changes: []v1.Change{
 			{At: before(26 * time.Hour), Node: "primary", Term: 7, Epoch: 1, Cause: "failback", Reason: "the Primary took over again after maintenance"},

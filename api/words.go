@@ -18,7 +18,7 @@ import (
 func (p *page) words() template.FuncMap {
 	return template.FuncMap{
 		"number": number, "when": p.when, "age": p.age, "clock": p.clock, "lasting": lasting, "word": word, "icon": icon, "title": title, "colour": colour,
-		"lag": lag, "ms": milliseconds, "millis": millis, "rate": rate, "brief": brief, "cause": causeWord, "scomLine": scomLine, "asked": asked, "ending": ending,
+		"lag": lag, "ms": milliseconds, "millis": millis, "bytes": inBytes, "rate": rate, "brief": brief, "cause": causeWord, "scomLine": scomLine, "asked": asked, "ending": ending,
 	}
 }
 
@@ -64,6 +64,14 @@ func rate(perMinute float64) string {
 		return strconv.FormatFloat(perMinute, 'f', 1, 64) + "/min"
 	}
 	return number(int64(min(perMinute, 1e15)+.5)) + "/min"
+}
+
+// inBytes is a size for people.
+func inBytes(n int64) string {
+	if n < 10<<30 {
+		return number(n>>20) + " MB"
+	}
+	return number(n>>30) + " GB"
 }
 
 // millis is a duration that may be short.

@@ -38,6 +38,8 @@ type Status struct {
 	Progress  string // beside the phase; "03:15-03:30, 12 slices left"
 	LastError string // in plain words, the newest of what has not passed; empty once all has
 	SCOMError string // of those, why the last question to SCOM was not answered
+	// SCOMFault is the class of that.
+	SCOMFault alert.FaultClass
 	LAMError  string // of those, why the destination takes nothing
 
 	// ConsolesDownSince is set once every console has failed, or the self-alert is due: one failed poll with

@@ -5,11 +5,13 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +35,7 @@ type world struct {
 	consoles []*scomtest.Console
 	lams     []*publishertest.LAM
 	disks    map[string]*raftnode.Memory
+	broken   map[string]*atomic.Bool // disks whose writes fail
 	running  map[string]*running
 	members  []string // NodeIDs; the first is the Primary, a third one is the witness
 	more     string   // further keys of the cluster's settings
@@ -86,7 +89,7 @@ func newWorld(t *testing.T, s site) *world {
 	}
 	w := &world{
 		auth: auth, t: t, net: pipenet.New(), group: scomtest.New(s.scom), more: s.settings, node: s.node,
-		disks: map[string]*raftnode.Memory{}, running: map[string]*running{}, log: &lockedBuffer{},
+		disks: map[string]*raftnode.Memory{}, broken: map[string]*atomic.Bool{}, running: map[string]*running{}, log: &lockedBuffer{},
 		password: cmp.Or(s.password, "plain:"+scomtest.DefaultAccount.Password),
 		members:  []string{"primary", "secondary", "witness"}[:s.nodes],
 	}
@@ -109,7 +112,7 @@ func newWorld(t *testing.T, s site) *world {
 		w.lams = append(w.lams, l)
 	}
 	for _, id := range w.members {
-		w.disks[id] = raftnode.NewMemory()
+		w.disks[id], w.broken[id] = raftnode.NewMemory(), &atomic.Bool{}
 	}
 	return w
 }
@@ -192,6 +195,12 @@ func (w *world) start(id string) {
 	opts := daemon.Options{
 		Node: node, ClusterFile: "SCOMConnectorConfig.json", Version: "test", Listener: api, ClusterListener: port,
 		Dial: w.net.Dialer(host(id)), Memory: w.disks[id],
+		BeforeWrite: func(string) error {
+			if w.broken[id].Load() {
+				return errors.New("input/output error")
+			}
+			return nil
+		},
 	}
 	w.logsInto(&opts, id)
 	if id != "witness" {
@@ -211,6 +220,16 @@ func (w *world) logsInto(opts *daemon.Options, id string) {
 		w.t.Fatal(err)
 	}
 	opts.Log, opts.Audit, opts.Levels = j.Logger().Named(id), j.Audit().Named(id), j
+}
+
+// breakDisk has a node's writes fail, and waits until it has given up.
+func (w *world) breakDisk(id string) {
+	w.t.Helper()
+	w.broken[id].Store(true)
+	if err := <-w.running[id].done; err == nil || !strings.Contains(err.Error(), "input/output error") {
+		w.t.Errorf("%s ended with %v, want the disk's error", id, err)
+	}
+	delete(w.running, id)
 }
 
 // stop ends a daemon in good order.

@@ -223,6 +223,8 @@ type ConfigState struct {
 type Store struct {
 	Fault   string  `json:"fault"`   // why it was given up; empty while it works
 	WriteMS float64 `json:"writeMs"` // how long the last write took
+	// FreeBytes may still be written there; -1: that cannot be told.
+	FreeBytes int64 `json:"freeBytes"`
 }
 
 // Certificate is one file's, or the first in it to end.

@@ -74,6 +74,7 @@ type node struct {
 	// leaderChanges counts beginnings of terms seen since the start.
 	leaderChanges atomic.Uint64
 	flows         flows
+	diskFree      func(dir string) float64
 
 	mu            sync.Mutex // guards what follows
 	feed          *feed
@@ -98,7 +99,7 @@ func newNode(opts Options) *node {
 		opts.Supervisor = unsupervised{}
 	}
 	n := &node{
-		opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), prober: newProber(), started: time.Now(), up: make(chan struct{}),
+		opts: opts, log: opts.Log, reg: prometheus.NewRegistry(), prober: newProber(), started: time.Now(), up: make(chan struct{}), diskFree: diskFree,
 		memberCerts: map[string]certificate{},
 	}
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	v1 "scomconnector/api/v1"
@@ -19,12 +20,14 @@ const (
 type report struct {
 	Level     v1.Level      `json:"level"`
 	Text      string        `json:"text"` // of the verdict, without the time
+	Cause     string        `json:"cause"`
 	Do        string        `json:"do"`
 	Since     time.Time     `json:"since"`
 	Pipelines []v1.Pipeline `json:"pipelines"`
 	SCOM      []v1.Console  `json:"scom"`
 	LAMs      []v1.LAM      `json:"lams"`
 	Outbox    v1.OutboxList `json:"outbox"`
+	Warnings  []string      `json:"warnings"`
 
 	from string    // the leader that said so
 	at   time.Time // keeps its monotonic reading; zero: there is none
@@ -34,10 +37,10 @@ type report struct {
 func (n *node) reporting() report {
 	s := n.status()
 	n.mu.Lock()
-	text := n.lastVerdict.text
+	found := n.lastVerdict
 	n.mu.Unlock()
-	r := report{Level: s.Verdict.Level, Text: text, Do: s.Verdict.Do, Since: s.Verdict.Since, Pipelines: s.Pipelines, SCOM: s.SCOM, LAMs: s.LAMs, Outbox: s.Outbox}
-	return r
+	return report{Level: s.Verdict.Level, Text: found.text, Cause: found.cause, Do: s.Verdict.Do, Since: s.Verdict.Since, Pipelines: s.Pipelines, SCOM: s.SCOM, LAMs: s.LAMs, Outbox: s.Outbox,
+		Warnings: s.Warnings}
 }
 
 // watchLeader keeps the leader's report while this node does not lead. A leader of an older version gives none, and one that does not
@@ -103,10 +106,20 @@ func (r report) show(s *v1.Status) {
 	}
 }
 
+// others are the leader's warnings that this node has not.
+func (r report) others(own []string) []string {
+	for _, w := range r.Warnings {
+		if !slices.Contains(own, w) {
+			own = append(own, r.from+": "+w)
+		}
+	}
+	return own
+}
+
 // finding is the leader's own verdict as one of this node's, if something is wrong.
 func (r report) finding() []finding {
 	if r.from == "" || r.Level == v1.OK {
 		return nil
 	}
-	return []finding{{level: r.Level, cause: "leader " + r.from, since: r.Since, text: r.from + ", which leads, says: " + r.Text, do: r.Do}}
+	return []finding{{level: r.Level, cause: "leader " + r.from + " " + r.Cause, since: r.Since, text: r.from + ", which leads, says: " + r.Text, do: r.Do}}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	v1 "scomconnector/api/v1"
@@ -36,7 +37,7 @@ func (n *node) status() v1.Status {
 		Node: n.opts.Node.NodeID, Role: string(n.opts.Node.Role), Version: n.opts.Version, Time: time.Now().UTC(),
 		Leader: view.Leader, Term: view.Token.Term, Epoch: view.Token.Epoch.Number,
 		Maintenance: n.inMaintenance(), Takeover: takeover(view.Outlook), Notes: notes(st.Notes()), Archives: archives(view.Archives),
-		Config: n.configState(config), Store: v1.Store{Fault: health.StoreFault, WriteMS: milliseconds(health.StoreWrite)}, Certificates: n.shownCertificates(),
+		Config: n.configState(config), Store: n.store(health), Certificates: n.shownCertificates(),
 	}
 	totals := st.Totals()
 	s.Totals = v1.Totals{Processed: totals.Accepted, Parked: totals.Parked}
@@ -60,7 +61,7 @@ func (n *node) status() v1.Status {
 		found = append(found, p.Warnings...)
 	}
 	found = append(found, n.clusterWarnings(view, back)...)
-	s.Warnings = n.warnings(cfg, found, s.Config.DiffersFromFile)
+	s.Warnings = leader.others(n.warnings(cfg, found, s.Config.DiffersFromFile))
 	s.Verdict = n.verdict(&s, verdictInput{
 		view: view, health: health, trouble: trouble, pipes: statuses(running), back: back, closes: closing, refused: s.Refused.Count, leader: leader,
 	})
@@ -147,6 +148,18 @@ func (n *node) configState(c state.ConfigVersion) v1.ConfigState {
 func (n *node) closes() (v1.OutboxList, v1.ParkedRequestList) {
 	refused := closer{n}.ParkedRequests()
 	return closer{n}.outbox(oldestWaiting, newestSettled), v1.ParkedRequestList{Count: len(refused), Requests: refused[:min(len(refused), newestParked)]}
+}
+
+// store is what is known of the disk that holds DataDir.
+func (n *node) store(h cluster.Health) v1.Store {
+	s := v1.Store{Fault: h.StoreFault, WriteMS: milliseconds(h.StoreWrite), FreeBytes: -1}
+	if n.opts.Memory != nil {
+		return s
+	}
+	if free := n.diskFree(n.opts.Node.DataDir); !math.IsNaN(free) {
+		s.FreeBytes = int64(min(free, 1<<60))
+	}
+	return s
 }
 
 // shownCertificates are those of this node, also those that cannot be read.
@@ -331,14 +344,9 @@ func (n *node) unready() []string {
 	return why
 }
 
-// steady is how long a verdict must hold before it is worth a line in the log: a console that fails every third
-// poll would otherwise fill it. The page shows it at once.
-const steady = 3 * time.Second
-
 // watch logs the verdict's sentence whenever it has changed for good, and counts changes of leadership.
 func (n *node) watch(ctx context.Context) {
-	var last, seen string
-	var since time.Time
+	said := verdictLog{log: n.log}
 	var term state.Token
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -354,13 +362,11 @@ func (n *node) watch(ctx context.Context) {
 			n.flows.note(time.Now(), statuses(running))
 			v := n.status().Verdict
 			n.opts.Supervisor.Beat()
-			if now := string(v.Level) + v.Text; now != seen {
-				seen, since = now, time.Now()
-			}
-			if seen != last && time.Since(since) >= steady {
-				last = seen
-				logVerdict(n.log, v)
-				n.opts.Supervisor.Verdict(v.Text)
+			n.mu.Lock()
+			cause := n.lastVerdict.cause
+			n.mu.Unlock()
+			if said.note(time.Now(), v, cause) {
+				n.opts.Supervisor.Verdict(v.Sentence())
 			}
 		}
 		select {

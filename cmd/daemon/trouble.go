@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"strings"
 
 	"scomconnector/cmd/settings"
 	"scomconnector/poller/alert"
@@ -20,12 +21,16 @@ func troubleOf(err error) trouble {
 		return trouble{text: "the settings in use cannot be read by this version: " + faults[0].String(), do: "upgrade this node, or apply settings that it understands"}
 	}
 	if f, ok := alert.FaultOf(err); ok {
-		return trouble{text: "SCOM does not answer: " + f.Error(), do: doAboutSCOM(f.Class)}
+		return trouble{text: "SCOM does not answer: " + f.Error(), do: doAboutSCOM(f.Class, f.Error())}
 	}
 	return trouble{text: err.Error(), do: "mend what the message names; this node tries again every few seconds"}
 }
 
-func doAboutSCOM(c alert.FaultClass) string {
+// doAboutSCOM is the cure that belongs to what a console has done.
+func doAboutSCOM(c alert.FaultClass, said string) string {
+	if do := doAboutMisfit(said); do != "" {
+		return do
+	}
 	switch c {
 	case alert.FaultAuth:
 		return "check Domain, UserId and Password of the SCOM server in the settings; the next log-on waits minutes so that the account is not locked"
@@ -34,5 +39,8 @@ func doAboutSCOM(c alert.FaultClass) string {
 	case alert.FaultCriteria:
 		return "the console refuses the query: try CriteriaDateForm \"space\""
 	}
-	return "check that the web console is up and reachable from this node"
+	if strings.Contains(said, "web page") || strings.Contains(said, "login page") {
+		return "check the Url of the SCOM server in the settings; nothing is lost meanwhile"
+	}
+	return "check that the web console is up and reachable from this node; nothing is lost meanwhile"
 }

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-
 	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
 	"scomconnector/poller"
@@ -41,6 +39,9 @@ type finding struct {
 	do    string
 }
 
+// littleSpace is what a node needs for its snapshots, its log and a storm; below it the page says so.
+const littleSpace = 512 << 20
+
 // settling is how long a node may take after its start, or a term after its beginning, before the
 // absence of a leader or of a first poll is called a fault.
 const settling = 10 * time.Second
@@ -48,7 +49,7 @@ const settling = 10 * time.Second
 // verdict is the state of affairs in one sentence: the worst of all findings.
 func (n *node) verdict(s *v1.Status, in verdictInput) v1.Verdict {
 	findings := n.findings(s, in)
-	worst := finding{level: v1.OK, cause: "ok", text: allIsWell(in)}
+	worst := allIsWell(in)
 	for _, f := range findings {
 		if rank(f.level) > rank(worst.level) {
 			worst = f
@@ -94,11 +95,12 @@ func (n *node) remember(f finding) time.Time {
 	return n.lastVerdict.since
 }
 
-func allIsWell(in verdictInput) string {
+// allIsWell is the verdict where nothing is found.
+func allIsWell(in verdictInput) finding {
 	if !in.view.Leading {
-		return standingBy(in.view, in.leader)
+		return finding{level: v1.OK, cause: "standing by " + in.view.Leader + " " + in.leader.Cause, text: standingBy(in.view, in.leader)}
 	}
-	text := delivering(in)
+	cause, text := delivering(in)
 	if !in.back.at.IsZero() {
 		text += fmt.Sprintf(" %s takes over again at %s, if nothing comes between.", in.back.to, in.back.at.UTC().Format("15:04:05 UTC"))
 	}
@@ -107,7 +109,7 @@ func allIsWell(in verdictInput) string {
 			text += fmt.Sprintf(" %s is in maintenance: it does not take over.", m.NodeID)
 		}
 	}
-	return text
+	return finding{level: v1.OK, cause: cause, text: text}
 }
 
 func standingBy(v cluster.View, leader report) string {
@@ -127,21 +129,21 @@ func standingBy(v cluster.View, leader report) string {
 	return fmt.Sprintf("Standing by: %s leads%s", v.Leader, delivers)
 }
 
-func delivering(in verdictInput) string {
+func delivering(in verdictInput) (cause, text string) {
 	for _, p := range in.pipes {
 		if p.LastPoll.IsZero() && p.LastSent.IsZero() { // nothing has come from SCOM, whatever phase that is
-			return "Starting: waiting for SCOM's first answer."
+			return "starting", "Starting: waiting for SCOM's first answer."
 		}
 	}
 	for _, p := range in.pipes {
 		if p.Phase == poller.PhaseCatchingUp || p.Phase == poller.PhaseFirst {
-			return fmt.Sprintf("Delivering: %s %s.", p.Phase, p.Progress)
+			return "catching up", fmt.Sprintf("Delivering: %s %s.", p.Phase, p.Progress)
 		}
 	}
 	if len(in.pipes) == 0 {
-		return "Starting."
+		return "starting", "Starting."
 	}
-	return "Delivering: all that SCOM shows has reached Moogsoft."
+	return "delivering", "Delivering: all that SCOM shows has reached Moogsoft."
 }
 
 func (n *node) findings(s *v1.Status, in verdictInput) []finding {
@@ -153,6 +155,10 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 			f.level, f.text = v1.Degraded, fmt.Sprintf("%s leads, but this node cannot follow: its store has failed: %s", in.view.Leader, in.health.StoreFault)
 		}
 		add(f)
+	}
+	if free := s.Store.FreeBytes; free >= 0 && free < littleSpace && in.health.StoreFault == "" {
+		add(finding{level: v1.Degraded, cause: "disk", text: fmt.Sprintf("The disk that holds this node's DataDir has only %d MB left; the node stops when it is full.", free>>20),
+			do: "make room there, such as by removing old logs"})
 	}
 	if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
 		text, do := leaderless(in.view)
@@ -168,13 +174,13 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		add(finding{level: level, cause: "trouble", text: in.trouble.text, do: in.trouble.do})
 	}
 	for _, p := range in.pipes {
-		out = append(out, pipelineFindings(p, s)...)
+		out = append(out, pipelineFindings(p)...)
 	}
 	out = append(out, in.leader.finding()...)
 	return append(out, clusterFindings(s, in)...)
 }
 
-func pipelineFindings(p poller.Status, s *v1.Status) []finding {
+func pipelineFindings(p poller.Status) []finding {
 	var out []finding
 	if p.Blocked != "" {
 		out = append(out, finding{level: v1.Stopped, cause: "blocked " + p.Name, text: p.Name + ": " + p.Blocked})
@@ -183,7 +189,7 @@ func pipelineFindings(p poller.Status, s *v1.Status) []finding {
 		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LAMError, do: doAboutLAM(p.LAMError)})
 	}
 	if !p.ConsolesDownSince.IsZero() {
-		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.SCOMError, do: doAboutConsole(s, p.SCOMError)})
+		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.SCOMError, do: doAboutSCOM(p.SCOMFault, p.SCOMError)})
 	}
 	if p.SetAside > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "aside " + p.Name,
@@ -234,13 +240,14 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 	out = append(out, closeFindings(s, in)...)
 	for _, c := range s.SCOM {
 		if c.State == "failing" && !c.InUse {
-			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s fails: %s", c.Name, c.LastError),
-				do: cmp.Or(doAboutMisfit(c.LastError), "check that web console")})
+			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s failed when it was last tried: %s", c.Name, c.LastError),
+				do: cmp.Or(doAboutMisfit(c.LastError), "check that web console; it is tried again when it is needed")})
 		}
 	}
 	for _, l := range s.LAMs {
 		if l.State == "failing" && !l.InUse {
-			out = append(out, finding{level: v1.Degraded, cause: "lam " + l.Name, text: fmt.Sprintf("Delivering, but LAM %s fails: %s", l.Name, l.LastError), do: "check that LAM"})
+			out = append(out, finding{level: v1.Degraded, cause: "lam " + l.Name, text: fmt.Sprintf("Delivering, but LAM %s failed when it was last tried: %s", l.Name, l.LastError),
+				do: "check that LAM; it is tried again when it is needed"})
 		}
 	}
 	return out
@@ -278,21 +285,6 @@ func doAboutLAM(e string) string {
 	return "check that the LAM is up and reachable from this node; nothing is lost meanwhile"
 }
 
-func doAboutConsole(s *v1.Status, e string) string {
-	if do := doAboutMisfit(e); do != "" {
-		return do
-	}
-	for _, c := range s.SCOM {
-		if strings.Contains(c.LastError, "log-on") || strings.Contains(c.LastError, "log on") {
-			return "check Domain, UserId and Password of the SCOM server in the settings; the next log-on waits minutes so that the account is not locked"
-		}
-	}
-	if strings.Contains(e, "web page") || strings.Contains(e, "login page") {
-		return "check the Url of the SCOM server in the settings; nothing is lost meanwhile"
-	}
-	return "check that the web console is up and reachable from this node; nothing is lost meanwhile"
-}
-
 // doAboutMisfit is the cure for a console that answers well, and that must not be used all the same.
 func doAboutMisfit(e string) string {
 	switch {
@@ -311,16 +303,4 @@ func plural(n int, one, many string) string {
 		return one
 	}
 	return many
-}
-
-// logVerdict writes the very sentence that the page shows.
-func logVerdict(log hclog.Logger, v v1.Verdict) {
-	write := log.Info
-	switch v.Level {
-	case v1.Stopped:
-		write = log.Error
-	case v1.Degraded:
-		write = log.Warn
-	}
-	write(v.Sentence(), "level", v.Level)
 }

@@ -33,7 +33,7 @@ func TestVerdictSaysOnlyWhatIsSo(t *testing.T) {
 		"a follower":                               {verdictInput{view: following}, v1.OK, "Standing by"},
 	} {
 		n := &node{started: time.Now()}
-		got := n.verdict(&v1.Status{Node: c.in.view.NodeID}, c.in)
+		got := n.verdict(&v1.Status{Node: c.in.view.NodeID, Store: v1.Store{FreeBytes: -1}}, c.in)
 		if got.Level != c.level || !strings.HasPrefix(got.Text, c.says) {
 			t.Errorf("%s: got %s %q, want %s %q", name, got.Level, got.Text, c.level, c.says)
 		}
@@ -87,7 +87,7 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		if v.Leading {
 			in.pipes = sent
 		}
-		got := n.verdict(&v1.Status{Node: c.self, Members: n.members(v)}, in)
+		got := n.verdict(&v1.Status{Node: c.self, Members: n.members(v), Store: v1.Store{FreeBytes: -1}}, in)
 		if got.Level != c.level || !strings.Contains(got.Text, c.text) || !strings.Contains(got.Do, c.do) || (got.Level != v1.OK) != (got.Do != "") {
 			t.Errorf("%s: got %s %q, do %q; want %s %q, do %q", name, got.Level, got.Text, got.Do, c.level, c.text, c.do)
 		}
