@@ -2,8 +2,8 @@
 // so when the node does not answer any more. Without it the page renews itself.
 "use strict";
 (() => {
-  const silence = 5000; // ms without an event after which the node is asked directly; events come every 3 s at least
-  const patience = 3000; // ms that it may take to answer
+  const silence = 4000; // ms without an event after which the node is asked directly; events come every 3 s at least
+  const patience = 2500; // ms that it may take to answer
   const live = document.getElementById("live");
   const gone = document.getElementById("gone");
   const pace = document.getElementById("pace");
