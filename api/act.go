@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the page
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -25,6 +27,8 @@ var actHTML string
 type deed struct {
 	title string
 	names []string // what it is done to: fields of the address, and of the form
+	// ask is what has to be known before the page can say what will happen; nil: nothing. Its field is among the names.
+	ask func(s *server, f fields) choice
 	// outlook is what would happen, a sentence each; an error says why it cannot be done.
 	outlook func(s *server, now v1.Status, f fields) ([]string, error)
 	// choices are further fields of the form; nil: none.
@@ -37,11 +41,12 @@ type deed struct {
 // fields are what a form or an address says.
 type fields map[string]string
 
-// choice is one more field of a form: of several, or a box to tick.
+// choice is one more field of a form: of several, a box to tick, or a text.
 type choice struct {
 	Name, Label string
-	Options     []string // none: a box
+	Options     []string // none: a box, or a text
 	Selected    string
+	Hint        string // of a text
 }
 
 // deeds are all of them, by the name in their address.
@@ -83,6 +88,26 @@ var deeds = map[string]deed{
 			return fmt.Sprintf("Request %s is removed.", f["id"]), "", s.deps.Closes.Discard(ctx, f["id"])
 		},
 	},
+	"rewind": {
+		title: "Put a cursor back", names: []string{"pipeline", "to"}, button: "Put it back now", outlook: puttingBack,
+		ask: func(s *server, f fields) choice {
+			c := choice{Name: "to", Label: "Send again what SCOM shows from (UTC)", Selected: f["to"]}
+			if at, err := s.cursorOf(f["pipeline"], time.Time{}); err == nil {
+				c.Selected = cmp.Or(c.Selected, at.Cursor.Add(-time.Hour).UTC().Format(time.RFC3339))
+				c.Hint = fmt.Sprintf("The cursor stands at %s; the earliest is %s.", at.Cursor.UTC().Format(time.RFC3339), at.Earliest.UTC().Format(time.RFC3339))
+			}
+			return c
+		},
+		do: func(s *server, ctx context.Context, by string, f fields) (string, string, error) {
+			to, err := momentOf(f["to"])
+			if err != nil {
+				return "", "", err
+			}
+			back, err := s.deps.Cursors.Rewind(ctx, v1.RewindOrder{Pipeline: f["pipeline"], To: to}, by)
+			return fmt.Sprintf("The cursor of %s stands at %s again; it was at %s.", back.Pipeline, machine(back.To), machine(back.From)),
+				"Look at the pipeline on the status page: it tells how far it has come.", err
+		},
+	},
 	"remove-alert": {
 		title: "Remove a parked alert", names: []string{"pipeline", "key"}, button: "Remove it",
 		outlook: func(s *server, _ v1.Status, f fields) ([]string, error) {
@@ -96,6 +121,46 @@ var deeds = map[string]deed{
 			return fmt.Sprintf("Entry %s is removed.", f["key"]), "", s.deps.Parked.Remove(ctx, f["pipeline"], f["key"])
 		},
 	},
+}
+
+// puttingBack says what a rewind would do.
+func puttingBack(s *server, _ v1.Status, f fields) ([]string, error) {
+	to, err := momentOf(f["to"])
+	if err != nil {
+		return nil, err
+	}
+	at, err := s.cursorOf(f["pipeline"], to)
+	switch {
+	case err != nil:
+		return nil, err
+	case to.Before(at.Earliest):
+		return nil, fmt.Errorf("%w: the earliest is %s, since SCOM has groomed what was resolved before", ErrRewind, machine(at.Earliest))
+	case !to.Before(at.Cursor):
+		return nil, fmt.Errorf("%w: the cursor stands at %s already; it goes back, and does not skip what was not delivered", ErrRewind, machine(at.Cursor))
+	}
+	return []string{
+		fmt.Sprintf("The cursor of %s goes back from %s to %s, %s.", at.Pipeline, machine(at.Cursor), machine(to), span(at.Cursor.Sub(to))),
+		fmt.Sprintf("%s alerts that were sent with a state from then on are sent again, and closed ones that were forgotten already. Moogsoft folds what arrives twice by its signature.", number(at.Again)),
+		"Nothing is lost, and new alerts wait until what is behind them has been sent.",
+	}, nil
+}
+
+// cursorOf is a pipeline's cursor, with what would be sent again from a time on.
+func (s *server) cursorOf(pipeline string, to time.Time) (v1.Cursor, error) {
+	for _, c := range s.deps.Cursors.List(to) {
+		if c.Pipeline == pipeline {
+			return c, nil
+		}
+	}
+	return v1.Cursor{}, fmt.Errorf("pipeline %q: %w", clip(pipeline, 64), ErrNotFound)
+}
+
+func momentOf(text string) (time.Time, error) {
+	to, err := time.Parse(time.RFC3339, strings.TrimSpace(text))
+	if err != nil {
+		return to, fmt.Errorf("%w: the time must be one such as 2026-01-02T03:04:05Z, not %q", errRequest, clip(text, 40))
+	}
+	return to, nil
 }
 
 // refusedRequest is a parked close request.
@@ -147,6 +212,7 @@ type actView struct {
 	Outcome   *outcome // nil: nothing was sent yet
 	Outlook   []string
 	Hidden    fields
+	Ask       *choice // what has to be known first
 	Choices   []choice
 	Button    string // empty: there is nothing to press
 	Barred    string
@@ -254,7 +320,11 @@ func (s *server) showAct(w http.ResponseWriter, r *http.Request, code int, d dee
 	for _, name := range d.names {
 		v.Hidden[name] = f[name]
 	}
-	if is == nil || is.Refused {
+	if d.ask != nil && (is == nil || is.Refused) {
+		c := d.ask(s, f)
+		v.Ask = &c
+	}
+	if asked := v.Ask == nil || f[v.Ask.Name] != ""; asked && (is == nil || is.Refused) {
 		text, err := d.outlook(s, v.Status, f)
 		if v.Outlook = text; err == nil {
 			v.Button, v.Code = d.button, s.codes.issue(d.form(f), r.RemoteAddr)

@@ -68,6 +68,9 @@ func TestActsSayWhatWillHappenAndDoIt(t *testing.T) {
 			func(n *node) []string { return n.closes.called }, "retry 00c0ffee00c0fff0", "done Request 00c0ffee00c0fff0 is in the outbox again.", `page: retry-request id=\"00c0ffee00c0fff0\"`},
 		{"/act/remove-request?id=00c0ffee00c0fff0", nil, []string{"taken away for good. Nothing is sent to SCOM.", "go on to disagree"},
 			func(n *node) []string { return n.closes.called }, "discard 00c0ffee00c0fff0", "done Request 00c0ffee00c0fff0 is removed.", `page: remove-request id=\"00c0ffee00c0fff0\"`},
+		{"/act/rewind?pipeline=alerts%2Fdefault&to=2026-01-01T21:04:05Z", nil,
+			[]string{"The cursor of alerts/default goes back from 2026-01-02T03:04:05Z to 2026-01-01T21:04:05Z, 6 h.", "6 alerts that were sent with a state from then on are sent again", "folds what arrives twice"},
+			func(n *node) []string { return n.cursors.asked }, "alerts/default 2026-01-01T21:04:05Z somebody on this machine", "done The cursor of alerts/default stands at 2026-01-01T21:04:05Z again", `page: rewind pipeline=\"alerts/default\" to=\"2026-01-01T21:04:05Z\"`},
 		{parkedAlert, nil, []string{"The entry k of alerts/default is taken away for good", "The reason was: refused"},
 			func(n *node) []string { return n.parked.removed }, "alerts/default k", "done Entry k is removed.", `page: remove-alert pipeline=\"alerts/default\" key=\"k\"`},
 	} {
@@ -116,10 +119,18 @@ func TestActsThatCannotBeDone(t *testing.T) {
 		{acted(), "/act/retry-request?id=nonsense", 404, "not found", false},
 		{acted(), "/act/retry-request", 404, "not found", false},
 		{acted(), "/act/remove-alert?pipeline=p&key=k", 404, "not found", false},
+		{acted(), "/act/rewind?pipeline=alerts/default", 200, "Send again what SCOM shows from (UTC) The cursor stands at 2026-01-02T03:04:05Z; the earliest is 2025-12-26T03:04:05Z.", true},
+		{acted(), "/act/rewind?pipeline=alerts/default&to=2025-01-01T00:00:00Z", 422, "the earliest is 2025-12-26T03:04:05Z", true},
+		{acted(), "/act/rewind?pipeline=alerts/default&to=2026-01-02T03:04:05Z", 422, "does not skip", true},
+		{acted(), "/act/rewind?pipeline=alerts/default&to=yesterday", 400, "the time must be one such as", true},
+		{acted(), "/act/rewind?pipeline=p&to=2026-01-01T00:00:00Z", 404, "not found", true},
 	} {
 		w := openAct(c.n.handler(""), c.target)
 		if got := text(w.Body.String()); w.Code != c.code || !strings.Contains(got, c.says) || strings.Contains(w.Body.String(), "<form") != c.form {
 			t.Errorf("%s: got %d %s", c.target, w.Code, got)
+		}
+		if posts := strings.Contains(w.Body.String(), `method="post"`); posts != (c.n == away) {
+			t.Errorf("%s: there is a button to do it: %v", c.target, posts)
 		}
 	}
 	if w := openAct(acted().handler(""), "/act/nonsense"); w.Code != 404 {

@@ -330,7 +330,11 @@ func (s *sender) waitOut(ctx context.Context, away *alert.Away) error {
 		s.log.Warn("the destination takes nothing", "lam", away.LAM, "error", away.Err)
 	}
 	s.p.board.say(errorOfLAM, text)
-	s.p.board.set(func(st *Status) { st.LAMAwaySince = s.awaySince.UTC() })
+	brief := text
+	if away.What != "" {
+		brief = "LAM " + away.LAM + " " + away.What
+	}
+	s.p.board.set(func(st *Status) { st.LAMAwaySince, st.LAMBrief, st.LAMDo = s.awaySince.UTC(), brief, away.Do })
 	d := backoff(s.p.cfg.LowerBackoff, s.p.cfg.UpperBackoff, s.fails, s.p.rand(), away.RetryAfter)
 	s.fails++
 	return s.idle(ctx, d)
@@ -370,7 +374,7 @@ func (s *sender) returned(taken bool) {
 	}
 	s.gate.set(s.p.board.blockedBy(blockParked) != "" || s.aside.full())
 	s.p.board.say(errorOfLAM, "")
-	s.p.board.set(func(st *Status) { st.LAMAwaySince = time.Time{} })
+	s.p.board.set(func(st *Status) { st.LAMAwaySince, st.LAMBrief, st.LAMDo = time.Time{}, "", "" })
 }
 
 // park records entries, and their versions as handled. While there is no room for them the pipeline blocks:

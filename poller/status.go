@@ -41,6 +41,8 @@ type Status struct {
 	// SCOMFault is the class of that.
 	SCOMFault alert.FaultClass
 	LAMError  string // of those, why the destination takes nothing
+	// LAMBrief is that in a few words, and LAMDo what to do about it; the latter is empty where nobody knows.
+	LAMBrief, LAMDo string
 
 	// ConsolesDownSince is set once every console has failed, or the self-alert is due: one failed poll with
 	// another console left is an error, but no outage.

@@ -268,6 +268,10 @@ func (a *attempt) delivery(ctx context.Context) alert.Delivery {
 	}
 	if ctx.Err() == nil {
 		out.Err.RetryAfter, out.Err.Err = a.why()
+		if n := len(a.faults); n > 0 {
+			f := a.faults[n-1]
+			out.Err.LAM, out.Err.What, out.Err.Do = f.lam.name, f.out.text, f.out.do
+		}
 	}
 	return out
 }

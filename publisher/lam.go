@@ -196,14 +196,14 @@ func (l *lam) once(ctx context.Context, head []byte, batch []alert.Event, pick [
 		if out.broken && !w.reused.Load() && l.trust.asked.Load() {
 			// In TLS 1.3 a server judges our certificate after we began to send, and the reason it
 			// gave is mostly lost with the connection.
-			out.text += ", and it demands a client certificate: check ClientCertFile and ClientKeyFile"
+			out.text, out.do = out.text+", and it demands a client certificate", "check ClientCertFile and ClientKeyFile"
 		}
 		return out, out.broken && w.reused.Load() && !w.answered.Load()
 	}
 	out = l.read(w, res)
 	if !body.detach() && out.class == accepted {
 		// It cannot have taken what it has not seen.
-		out = outcome{label: labelNotTaken, status: out.status, text: "answered before it had the events: check MoogUrl"}
+		out = outcome{label: labelNotTaken, status: out.status, text: "answered before it had the events", do: "check MoogUrl"}
 	}
 	return out, false
 }

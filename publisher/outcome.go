@@ -69,8 +69,9 @@ type outcome struct {
 	class  class
 	label  label
 	status int // HTTP status, 0 without an answer
-	// text says in plain words what is wrong and what to do; empty when accepted.
-	text   string
+	// text says in plain words what is wrong, do what to do about it, where that is known; both are empty when accepted.
+	text, do string
+
 	answer string // what the LAM said, at most maxQuote bytes, without secrets
 	err    error  // the cause, if there was no answer
 
@@ -95,23 +96,28 @@ func classify(status int, contentType string, body []byte) outcome {
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
 		out.class, out.label = tooLarge, labelTooLarge
-		out.text = "takes less at a time (HTTP 413): lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)"
+		out.text = "takes less at a time (HTTP 413)"
+		out.do = "lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)"
 	case status >= 500 && status <= 599:
 		out.label = labelServerError
-		out.text = fmt.Sprintf("cannot serve now (HTTP %s): look at the LAM and at what stands in front of it", statusText(status))
+		out.text = fmt.Sprintf("cannot serve now (HTTP %s)", statusText(status))
+		out.do = "look at the LAM and at what stands in front of it"
 	case status >= 300 && status <= 399:
 		out.label = labelWrongPath
-		out.text = fmt.Sprintf("redirects (HTTP %s), which is not followed: set MoogUrl to the LAM's final address", statusText(status))
+		out.text = fmt.Sprintf("redirects (HTTP %s), which is not followed", statusText(status))
+		out.do = "set MoogUrl to the LAM's final address"
 	case kind == html && (status < 400 || !isAuth(status)):
 		out.label = labelWrongPath
-		out.text = fmt.Sprintf("wrong path: got a web page (a login page?) instead of a LAM's answer (HTTP %s): check MoogUrl", statusText(status))
+		out.text = fmt.Sprintf("is at a wrong path: got a web page (a login page?) instead of a LAM's answer (HTTP %s)", statusText(status))
+		out.do = "check MoogUrl"
 	case status >= 200 && status <= 299:
 		return classifySuccess(out, kind, body)
 	case status >= 400 && status <= 499:
 		return classifyClient(out)
 	default:
 		out.label = labelTransport
-		out.text = fmt.Sprintf("answered with HTTP %d, which no LAM does: check MoogUrl", status)
+		out.text = fmt.Sprintf("answered with HTTP %d, which no LAM does", status)
+		out.do = "check MoogUrl"
 	}
 	return out
 }
@@ -120,10 +126,12 @@ func classifySuccess(out outcome, kind content, body []byte) outcome {
 	switch {
 	case kind == other:
 		out.label = labelNotTaken
-		out.text = fmt.Sprintf("answered HTTP %s without JSON, so it is not certain that it is a LAM: check MoogUrl", statusText(out.status))
+		out.text = fmt.Sprintf("answered HTTP %s without JSON, so it is not certain that it is a LAM", statusText(out.status))
+		out.do = "check MoogUrl"
 	case kind == jsonText && saysFailure(body):
 		out.label = labelNotTaken
-		out.text = fmt.Sprintf("answered HTTP %s but \"success\": false: look at the LAM's log", statusText(out.status))
+		out.text = fmt.Sprintf("answered HTTP %s but \"success\": false", statusText(out.status))
+		out.do = "look at the LAM's log"
 	default:
 		out.class, out.label = accepted, labelAccepted
 	}
@@ -135,13 +143,16 @@ func classifyClient(out outcome) outcome {
 	switch out.status {
 	case http.StatusUnauthorized, http.StatusForbidden:
 		out.label = labelAuth
-		out.text = fmt.Sprintf("does not accept our credentials (HTTP %s): check AuthTokenCode, and Username and Password of this LAM", status)
+		out.text = fmt.Sprintf("does not accept our credentials (HTTP %s)", status)
+		out.do = "check AuthTokenCode, and Username and Password of this LAM"
 	case http.StatusProxyAuthRequired:
 		out.label = labelAuth
-		out.text = fmt.Sprintf("the proxy does not accept our credentials (HTTP %s): check ProxyUsername and ProxyPassword", status)
+		out.text = fmt.Sprintf("the proxy does not accept our credentials (HTTP %s)", status)
+		out.do = "check ProxyUsername and ProxyPassword"
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
 		out.label = labelWrongPath
-		out.text = fmt.Sprintf("has no LAM at this path (HTTP %s): check MoogUrl", status)
+		out.text = fmt.Sprintf("has no LAM at this path (HTTP %s)", status)
+		out.do = "check MoogUrl"
 	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
 		out.label = labelBusy
 		out.text = fmt.Sprintf("asks us to come back later (HTTP %s)", status)

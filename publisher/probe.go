@@ -34,7 +34,7 @@ func (d *Destination) probe(ctx context.Context, l *lam) {
 func (d *Destination) tested(l *lam, err error) {
 	text := ""
 	if err != nil {
-		text = explain(err, l.connectTimeout).text
+		text = explain(err, l.connectTimeout).words()
 	}
 	l.mu.Lock()
 	news := l.health.probeErr != text && l.health.err == ""

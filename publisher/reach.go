@@ -41,7 +41,7 @@ func Reach(ctx context.Context, cfg Config) error {
 				done() // one is enough
 				return
 			}
-			faults[i] = fmt.Errorf("LAM %s: %s", l.name, explain(err, cfg.ConnectTimeout).text)
+			faults[i] = fmt.Errorf("LAM %s: %s", l.name, explain(err, cfg.ConnectTimeout).words())
 		})
 	}
 	wg.Wait()

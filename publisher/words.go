@@ -23,13 +23,21 @@ func (e *proxyError) Error() string { return "proxy answers HTTP " + statusText(
 func (o outcome) cause() error {
 	switch {
 	case o.err != nil && o.err.Error() != o.text && o.text != "":
-		return fmt.Errorf("%s: %w", o.text, o.err)
+		return fmt.Errorf("%s: %w", o.words(), o.err)
 	case o.err != nil:
 		return o.err
 	case o.answer != "" && o.answer[0] != '<': // a page says nothing that the text does not
-		return errors.New(o.text + ": " + o.answer)
+		return errors.New(o.words() + ": " + o.answer)
 	}
-	return errors.New(o.text)
+	return errors.New(o.words())
+}
+
+// words are what is wrong and what to do.
+func (o outcome) words() string {
+	if o.do == "" {
+		return o.text
+	}
+	return o.text + ": " + o.do
 }
 
 // explain puts a fault without an answer into plain words.
@@ -39,8 +47,8 @@ func explain(err error, connect time.Duration) outcome {
 		out.label, out.text, out.err = labelTLS, e.Error(), nil
 		return out
 	}
-	if text := explainTLS(err); text != "" {
-		out.label, out.text = labelTLS, text
+	if text, do := explainTLS(err); text != "" {
+		out.label, out.text, out.do = labelTLS, text, do
 		return out
 	}
 	if refusal, ok := errors.AsType[*proxyError](err); ok {
@@ -84,29 +92,29 @@ func classifyProxy(status int) outcome {
 }
 
 // explainTLS is empty for faults that are not TLS's.
-func explainTLS(err error) string {
+func explainTLS(err error) (text, do string) {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "its certificate is not signed by an authority that is trusted here: set MoogPublicKey to that certificate or its CA"
+		return "its certificate is not signed by an authority that is trusted here", "set MoogPublicKey to that certificate or its CA"
 	}
 	if e, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Sprintf("its certificate is not for %q: use the name it is for in MoogUrl, or set MoogPublicKey to that certificate", e.Host)
+		return fmt.Sprintf("its certificate is not for %q", e.Host), "use the name it is for in MoogUrl, or set MoogPublicKey to that certificate"
 	}
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		if e.Reason == x509.Expired && e.Cert != nil {
-			return fmt.Sprintf("its certificate is only valid from %s to %s", e.Cert.NotBefore.UTC().Format(time.DateOnly), e.Cert.NotAfter.UTC().Format(time.DateOnly))
+			return fmt.Sprintf("its certificate is only valid from %s to %s", e.Cert.NotBefore.UTC().Format(time.DateOnly), e.Cert.NotAfter.UTC().Format(time.DateOnly)), "renew it"
 		}
-		return "its certificate is not acceptable"
+		return "its certificate is not acceptable", ""
 	}
 	if errors.Is(err, errNotPinned) {
-		return "shows another certificate: if it was renewed put the new one into MoogPublicKey, else somebody is in between"
+		return "shows another certificate", "if it was renewed put the new one into MoogPublicKey, else somebody is in between"
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "server gave HTTP response to HTTPS client") {
-		return "does not speak TLS on this port: check IsSslEnabled and MoogUrl"
+		return "does not speak TLS on this port", "check IsSslEnabled and MoogUrl"
 	}
 	if _, ok := errors.AsType[tls.AlertError](err); ok || strings.Contains(err.Error(), "remote error: tls:") {
-		return "ended the TLS handshake: if it demands a client certificate check ClientCertFile and ClientKeyFile"
+		return "ended the TLS handshake", "if it demands a client certificate check ClientCertFile and ClientKeyFile"
 	}
-	return ""
+	return "", ""
 }
 
 // warnings is a list in one line.

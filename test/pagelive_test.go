@@ -63,6 +63,7 @@ func operated(t *testing.T) *plant {
 	p := newPlant(t, plantOptions{nodes: 3, node: `"Timing": "fast", "Auth": {"OperatorTokenFile": "operator.token"},`, more: `"MinPollCycleTime": 0.5, "Failback": "manual",`})
 	for _, n := range p.procs {
 		p.put(filepath.Join(n.dir, "operator.token"), "s3cret\n")
+		p.edit(filepath.Join(n.dir, "SCOMConnectorConfig.json"), `"ScomAddressHost": "sim"`, `"ScomAddressHost": "scom1"`, `{"MoogUrl"`, `{"MoogAddressDisplay": "lam1", "MoogUrl"`)
 		n.start()
 	}
 	await(t, "the Primary leads", 30*time.Second, p.procs[0].leads)
@@ -234,6 +235,10 @@ func TestScreenshots(t *testing.T) {
 		p.group.Raise(alertOf(fmt.Sprintf("alert %d", i)))
 	}
 	p.awaitAll(30 * time.Second)
+	await(t, "the rates are those of half a minute", time.Minute, func() bool {
+		s, err := n1.status()
+		return err == nil && time.Since(s.Verdict.Since) > 30*time.Second
+	})
 	// shoot takes the picture of what the window shows then.
 	shoot := func(name string, width, height int, dark bool) {
 		b.load(n1.url+"/", width)

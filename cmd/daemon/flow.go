@@ -10,7 +10,11 @@ import (
 
 // flowWindow is what the rates on the page are taken over: long enough to be steady with polls every few seconds, short enough
 // to show that something has stopped.
-const flowWindow = time.Minute
+const (
+	flowWindow = time.Minute
+	// leastWindow keeps the first second of a term, in which a backlog goes out, from looking like the rate of an hour.
+	leastWindow = 15 * time.Second
+)
 
 // flows remembers what the running pipelines had counted during the last minute. The zero value is ready.
 type flows struct {
@@ -54,10 +58,10 @@ func (f *flows) of(now time.Time, p poller.Status) v1.Flow {
 	if samples := within(now, f.past[p.Name]); len(samples) > 0 && samples[0].flow.Polls <= p.Flow.Polls {
 		old = samples[0]
 	}
-	minutes := now.Sub(old.at).Minutes()
+	minutes := max(now.Sub(old.at), leastWindow).Minutes()
 	step := func(count, before uint64) v1.Step {
 		s := v1.Step{Count: count}
-		if minutes > 0 && count > before {
+		if count > before {
 			s.PerMinute = float64(count-before) / minutes
 		}
 		return s

@@ -186,7 +186,8 @@ func pipelineFindings(p poller.Status) []finding {
 		out = append(out, finding{level: v1.Stopped, cause: "blocked " + p.Name, text: p.Name + ": " + p.Blocked})
 	}
 	if !p.LAMAwaySince.IsZero() {
-		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LAMError, do: doAboutLAM(p.LAMError)})
+		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LAMBrief,
+			do: cmp.Or(p.LAMDo, "check that the LAM is up and reachable from this node") + "; nothing is lost meanwhile"})
 	}
 	if !p.ConsolesDownSince.IsZero() {
 		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.SCOMError, do: doAboutSCOM(p.SCOMFault, p.SCOMError)})
@@ -270,19 +271,6 @@ func memberFinding(m v1.Member, pair bool) []finding {
 		f.text += " If this machine dies now, nobody takes over by itself."
 	}
 	return []finding{f}
-}
-
-// doAboutLAM finds the cure that belongs to what the LAM answered.
-func doAboutLAM(e string) string {
-	switch {
-	case strings.Contains(e, "401"), strings.Contains(e, "403"):
-		return "check AuthTokenCode, or Username and Password of the LAM in the settings"
-	case strings.Contains(e, "web page"), strings.Contains(e, "404"), strings.Contains(e, "405"):
-		return "check the path in MoogUrl: it must be the LAM's own, such as /events/scom_lam_...; nothing is lost meanwhile"
-	case strings.Contains(e, "certificate"), strings.Contains(e, "x509"), strings.Contains(e, "tls"):
-		return "check MoogPublicKey and the LAM's certificate"
-	}
-	return "check that the LAM is up and reachable from this node; nothing is lost meanwhile"
 }
 
 // doAboutMisfit is the cure for a console that answers well, and that must not be used all the same.

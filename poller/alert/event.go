@@ -52,6 +52,8 @@ type Away struct {
 	LAM        string        // the last one tried
 	RetryAfter time.Duration // what the LAM itself asked for, else zero
 	Err        error
+	// What is the matter with it in a few words, and what to Do about it; empty where Err has to say it.
+	What, Do string
 }
 
 func (a *Away) Error() string { return "LAM " + a.LAM + ": " + a.Err.Error() }
