@@ -3,6 +3,7 @@ package test
 import (
 	"bytes"
 	"context"
+	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -314,4 +315,21 @@ func (b *browser) shoot(file string, width, height int) {
 	if err := os.WriteFile(file, png, 0o644); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+//go:embed access.js
+var accessJS string
+
+// checkAccess asks in light and in dark what an accessibility checker asks.
+func checkAccess(t *testing.T, b *browser) {
+	t.Helper()
+	for _, dark := range []bool{false, true} {
+		b.dark(dark)
+		var faults []string
+		b.ask(accessJS, &faults)
+		for _, f := range faults {
+			t.Errorf("dark %v: %s", dark, f)
+		}
+	}
+	b.dark(false)
 }

@@ -1,7 +1,6 @@
 package test
 
 import (
-	_ "embed"
 	"flag"
 	"fmt"
 	"path/filepath"
@@ -15,23 +14,6 @@ import (
 )
 
 var screenshots = flag.String("screenshots", "", "folder to write screenshots of the status page to")
-
-//go:embed access.js
-var accessJS string
-
-// checkAccess asks in light and in dark what an accessibility checker asks.
-func checkAccess(t *testing.T, b *browser) {
-	t.Helper()
-	for _, dark := range []bool{false, true} {
-		b.dark(dark)
-		var faults []string
-		b.ask(accessJS, &faults)
-		for _, f := range faults {
-			t.Errorf("dark %v: %s", dark, f)
-		}
-	}
-	b.dark(false)
-}
 
 // axNode is what a screen reader is given.
 type axNode struct {
