@@ -2,10 +2,14 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 
-.PHONY: build demo test ci bench lint
+.PHONY: build demo test ci bench lint release
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o scomconnector ./cmd/scomconnector
+
+# Archives for operators and their SHA256SUMS, in dist/; the same bytes wherever it is built.
+release:
+	go run ./deploy/release -version $(VERSION) -out dist
 
 demo:
 	go run ./cmd/scomconnector demo

@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"cmd/service":           4,
 	"cmd/doctor":            4,
 	"cmd/scomconnector":     5,
+	"deploy/release":        5,
 }
 
 // sideways are the arrows allowed within a floor.

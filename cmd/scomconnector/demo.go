@@ -27,6 +27,9 @@ ordinary ones with ordinary files, in a temporary folder that is removed at the 
 
   --storm N   also raise N alerts at once, and show how they drain
   --for TIME  end by itself after so long, such as 30s
+  --simulators IP
+              only the simulators, at ports 8080 (SCOM) and 8081 (LAM) of that address, for nodes that run elsewhere, such
+              as in deploy/compose.yaml; port 8082 tells what has arrived and what is missing
 
 example: scomconnector demo --storm 20000
 `
@@ -40,7 +43,14 @@ const maxStorm = 200_000
 func runDemo(t terminal, args []string) error {
 	var storm int
 	var length time.Duration
+	var only string
 	fs := flags("demo")
+	fs.Func("simulators", "", func(s string) error {
+		if only = s; net.ParseIP(s) == nil {
+			return errors.New("accepted is an IP address of this machine, such as 127.0.0.1 or 0.0.0.0")
+		}
+		return nil
+	})
 	fs.Func("storm", "", func(s string) (err error) {
 		if storm, err = strconv.Atoi(s); err != nil || storm < 0 || storm > maxStorm {
 			return fmt.Errorf("accepted are 0 to %d", maxStorm)
@@ -62,6 +72,12 @@ func runDemo(t terminal, args []string) error {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, length)
 		defer cancel()
+	}
+	if only != "" {
+		if storm > 0 {
+			return usageError{errors.New("--storm is for the whole demo, not for --simulators")}
+		}
+		return simulators(ctx, t.out, only)
 	}
 	return demo(ctx, t.out, storm)
 }

@@ -10,6 +10,9 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	_ "time/tzdata" // the world's time zones, where the system has none: Windows, images with nothing else in them
+
+	_ "golang.org/x/crypto/x509roots/fallback" // the web's authorities, where the system has none
 )
 
 // version is set by the build: -ldflags "-X main.version=v1.2.3".

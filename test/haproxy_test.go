@@ -1,0 +1,100 @@
+package test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// HAProxy with the shipped configuration, names and port apart.
+func haproxy(t *testing.T, p *plant) (url string) {
+	t.Helper()
+	path, err := exec.LookPath("haproxy")
+	need(t, err == nil, "haproxy")
+	if out, err := exec.Command(path, "-c", "-f", "../deploy/haproxy.cfg").CombinedOutput(); err != nil {
+		t.Errorf("haproxy -c: %v\n%s", err, out)
+	}
+	text, err := os.ReadFile("../deploy/haproxy.cfg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := freePort(t)
+	cfg := string(text)
+	for was, is := range map[string]string{
+		"bind :8085": "bind " + front, "scomc1.contoso.com:8085": strings.TrimPrefix(p.procs[0].url, "http://"),
+		"scomc2.contoso.com:8085": strings.TrimPrefix(p.procs[1].url, "http://"), "scom1.contoso.com:8085": strings.TrimPrefix(p.procs[2].url, "http://"),
+	} {
+		if !strings.Contains(cfg, was) {
+			t.Fatalf("haproxy.cfg has no %q", was)
+		}
+		cfg = strings.ReplaceAll(cfg, was, is)
+	}
+	file := filepath.Join(t.TempDir(), "haproxy.cfg")
+	p.put(file, cfg)
+	cmd := exec.Command(path, "-db", "-f", file)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return "http://" + front
+}
+
+// Behind HAProxy people meet the leader, also after it has changed; a close request is taken at any moment.
+func TestHAProxyFollowsTheLeader(t *testing.T) {
+	t.Parallel()
+	p := newPlant(t, plantOptions{nodes: 3, node: `"Timing": "lan",`, more: haste})
+	url := haproxy(t, p)
+	for _, pr := range p.procs {
+		pr.start()
+	}
+	p.assembled()
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	answers := func() string {
+		resp, err := client.Get(url + "/api/v1/status")
+		if err != nil {
+			return ""
+		}
+		defer resp.Body.Close()
+		var s struct{ Node string }
+		if json.NewDecoder(resp.Body).Decode(&s) != nil {
+			return ""
+		}
+		return s.Node
+	}
+	closes := func(when string) {
+		t.Helper()
+		resp, err := client.Post(url+"//event_post", "", strings.NewReader(`{"id": "5d0c6c2e-8d0f-4a27-9c36-6a86b2ec7a01"}`))
+		if err != nil {
+			t.Errorf("close request %s: %v", when, err)
+			return
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("close request %s: %s", when, resp.Status)
+		}
+	}
+	await(t, "HAProxy shows the Primary's page", 30*time.Second, func() bool { return answers() == "n1" })
+	closes("to the Primary")
+	if code, out := scomconnector(t, nil, "transfer", "--to", "n2", "--url", p.procs[0].url); code != 0 {
+		t.Fatalf("transfer: exit code %d\n%s", code, out)
+	}
+	await(t, "HAProxy shows the Secondary's page", 30*time.Second, func() bool { return answers() == "n2" })
+	closes("after the transfer")
+	p.procs[1].kill()
+	closes("after the leader was killed")
+	await(t, "HAProxy shows the Primary's page again", 30*time.Second, func() bool { return answers() == "n1" })
+	// Who comes by way of the proxy is not at the machine, whatever the address says.
+	resp, err := client.Post(url+"/api/v1/transfer", "application/json", strings.NewReader(`{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a write by way of the proxy, without a token: %s, want 403", resp.Status)
+	}
+}
