@@ -159,6 +159,39 @@ func (w *ward) replaceConsole(leaf publishertest.Leaf) {
 	w.serve("scom1", w.group, leaf)
 }
 
+// A console in Windows mode is logged on to as the settings say, and costs no more bad log-ons than any other.
+func TestWindowsMode(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, auth, password string
+		want                 Result
+		says                 string
+		bad                  int
+	}{
+		{"as it should be", "windows", "simulated", OK, "as Operator", 0},
+		{"wrong password", "windows", "wrong", Fail, "was refused", 1},
+		{"settings say network", "network", "simulated", Fail, "wants Windows authentication", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWard(t, scomtest.Options{LockAfter: 2}, publishertest.Options{})
+			w.consoles, w.scom = nil, nil
+			for i := range 2 {
+				w.serveAs(fmt.Sprintf("scom%d", i+1), w.group, publishertest.Leaf{}, scomtest.ConsoleOptions{NTLM: &scomtest.NTLMOptions{}})
+				w.scom[i] = swap(w.scom[i], `"Priority"`, fmt.Sprintf(`"Auth": %q, "Priority"`, c.auth))
+			}
+			w.put("scom-password", c.password)
+			r := w.examine()
+			w.must(r, "scom scom1 log-on", c.want, c.says)
+			if n := w.group.BadLogons(scomtest.DefaultAccount.User); n != c.bad {
+				t.Errorf("%d bad log-ons, want %d", n, c.bad)
+			}
+			if r.OK != (c.want == OK) {
+				t.Errorf("ok is %v: %s", r.OK, r.Text)
+			}
+		})
+	}
+}
+
 // A wrong password costs one bad log-on, however many consoles there are; and none while the cluster leaves the account alone.
 func TestABadPasswordIsTriedOnce(t *testing.T) {
 	t.Parallel()

@@ -54,8 +54,13 @@ func newWard(t *testing.T, opt scomtest.Options, lam publishertest.Options) *war
 // serve adds a console with TLS; its certificate is as leaf says.
 func (w *ward) serve(name string, group *scomtest.Group, leaf publishertest.Leaf) *scomtest.Console {
 	w.t.Helper()
+	return w.serveAs(name, group, leaf, scomtest.ConsoleOptions{})
+}
+
+func (w *ward) serveAs(name string, group *scomtest.Group, leaf publishertest.Leaf, opt scomtest.ConsoleOptions) *scomtest.Console {
+	w.t.Helper()
 	ln := w.listen()
-	c := group.Console(scomtest.ConsoleOptions{})
+	c := group.Console(opt)
 	c.Serve(tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{w.issue(leaf).TLS}}))
 	w.t.Cleanup(c.Close)
 	w.consoles = append(w.consoles, c)
