@@ -190,7 +190,7 @@ func pipelineFindings(p poller.Status) []finding {
 			do: cmp.Or(p.LAMDo, "check that the LAM is up and reachable from this node") + "; nothing is lost meanwhile"})
 	}
 	if !p.ConsolesDownSince.IsZero() {
-		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.SCOMError, do: doAboutSCOM(p.SCOMFault, p.SCOMError)})
+		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.SCOMError, do: AboutConsole(p.SCOMFault, p.SCOMError)})
 	}
 	if p.SetAside > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "aside " + p.Name,
@@ -242,7 +242,7 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 	for _, c := range s.SCOM {
 		if c.State == "failing" && !c.InUse {
 			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s failed when it was last tried: %s", c.Name, c.LastError),
-				do: cmp.Or(doAboutMisfit(c.LastError), "check that web console; it is tried again when it is needed")})
+				do: cmp.Or(bySign(c.LastError), "check that web console; it is tried again when it is needed")})
 		}
 	}
 	for _, l := range s.LAMs {
@@ -271,19 +271,6 @@ func memberFinding(m v1.Member, pair bool) []finding {
 		f.text += " If this machine dies now, nobody takes over by itself."
 	}
 	return []finding{f}
-}
-
-// doAboutMisfit is the cure for a console that answers well, and that must not be used all the same.
-func doAboutMisfit(e string) string {
-	switch {
-	case strings.Contains(e, "belongs to the management group"):
-		return "take that console out of ScomServers, or give it a connector of its own; nothing is lost meanwhile"
-	case strings.Contains(e, "its times are not UTC"):
-		return "set the time zone of the web console's server to UTC, or use a console that offers lastmodifiedutc; nothing is lost meanwhile"
-	case strings.Contains(e, "reads dates in queries not as UTC"):
-		return "set CriteriaDateForm to iso; nothing is lost meanwhile"
-	}
-	return ""
 }
 
 func plural(n int, one, many string) string {

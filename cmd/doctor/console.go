@@ -137,27 +137,18 @@ func roleOf(f scom.Features) string {
 	return ", as " + f.Role
 }
 
-// judgeLogOn finds what to do about a log-on that came to nothing.
+// judgeLogOn says what a log-on came to that failed.
 func judgeLogOn(err error) finding {
 	f, is := alert.FaultOf(err)
 	if !is {
 		return finding{Fail, err.Error(), "try again"}
 	}
 	text := f.Err.Error()
-	switch {
-	case f.Class == alert.FaultAuth && strings.Contains(text, "wants Windows authentication"):
-		return finding{Fail, text, "see Auth of the SCOM server in the settings"}
-	case f.Class == alert.FaultAuth:
-		text, _, _ = strings.Cut(text, ": correct user and password") // when a node would try again is not the matter here
-		return finding{Fail, text, "correct Domain, UserId and Password; do not repeat this with the same ones: some more, and the directory locks the account"}
-	case f.Class == alert.FaultTimeout:
-		return finding{Fail, text, "look at the web console and the SDK service behind it"}
-	case strings.Contains(text, "management group"):
-		return finding{Fail, text, "take it out of ScomServers, or give it a connector of its own"}
-	case strings.Contains(text, "HTTP 404"), strings.Contains(text, "HTML"):
-		return finding{Fail, text, "check the Url of the SCOM server: mostly https://HOST/OperationsManager"}
+	said, _, refused := strings.Cut(text, ": correct user and password") // when a node would try again is not the matter here
+	if f.Class == alert.FaultAuth && refused {
+		return finding{Fail, said, "correct Domain, UserId and Password; do not repeat this with the same ones: some more, and the directory locks the account"}
 	}
-	return finding{Fail, text, "look at the web console: IIS, its application pool, and the SDK service"}
+	return finding{Fail, text, daemon.AboutConsole(f.Class, text)}
 }
 
 // console looks at what stands behind a log-on.
@@ -210,20 +201,7 @@ func judgePollFault(err error) finding {
 	if !is {
 		return finding{Fail, err.Error(), "try again"}
 	}
-	text := f.Err.Error()
-	do := "look at the web console and SCOM's event log"
-	switch f.Class {
-	case alert.FaultAuth:
-		do = "give the account a role that may read alerts (Read-Only Operator, Operator)"
-	case alert.FaultCriteria:
-		do = "set CriteriaDateForm to the other form"
-	case alert.FaultTimeout:
-		do = "SCOM's database is slow or its SDK service hangs: look there"
-	}
-	if strings.Contains(text, "not UTC") {
-		do = "set the time zone of the web console's server to UTC"
-	}
-	return finding{Fail, text, do}
+	return finding{Fail, f.Err.Error(), daemon.AboutConsole(f.Class, f.Err.Error())}
 }
 
 // lateness is only known by who has polled for a while.

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"syscall"
@@ -144,6 +145,9 @@ func judgeHandshake(err error) finding {
 	}
 	if _, is := errors.AsType[tls.RecordHeaderError](err); is {
 		return finding{Fail, "what listens there does not speak TLS", "check the port, and whether https is right"}
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return finding{Fail, "it closes the connection at once", "look whether the service behind it runs, and what stands in between: a firewall, a load balancer"}
 	}
 	if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
 		return finding{Fail, "it took the connection, and then says nothing", "check what listens there, and what stands in between"}

@@ -47,7 +47,7 @@ func (c *Client) sameGroup(con *console, group string) error {
 	if c.bound {
 		whose = "what this connector delivers belongs to"
 	}
-	text := fmt.Sprintf("this console belongs to the management group %s, and %s %s: it is not used; take it out of ScomServers, or give it a connector of its own",
+	text := fmt.Sprintf("this console belongs to the management group %s, and %s %s: it is not used",
 		clip(group), whose, clip(c.group))
 	con.noteForeign(text)
 	return &failure{class: alert.FaultTransport, away: true, err: fmt.Errorf("%s", text)}

@@ -207,6 +207,9 @@ func (c *console) explain(ctx, reqCtx context.Context, err error, unconnected bo
 		err = fmt.Errorf("%w: set CaFile to the authority that signed the console's certificate", err)
 	}
 	if unconnected {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("it was closed at once")
+		}
 		return &failure{class: alert.FaultTransport, away: true, unsent: true, err: fmt.Errorf("no connection: %w", err)}
 	}
 	return broken("connection lost: %w", err)

@@ -1,0 +1,50 @@
+package daemon
+
+import (
+	"strings"
+
+	"scomconnector/poller/alert"
+)
+
+// AboutConsole is what to do about a web console that failed so, with these words: the same on the page, in the log and by doctor.
+func AboutConsole(class alert.FaultClass, said string) string {
+	if do := bySign(said); do != "" {
+		return do
+	}
+	switch class {
+	case alert.FaultAuth:
+		return "check Domain, UserId and Password of the SCOM server in the settings; the next log-on waits minutes so that the account is not locked"
+	case alert.FaultTimeout:
+		return "check the web console and its management server: they take too long; nothing is lost meanwhile"
+	case alert.FaultCriteria:
+		return "the console refuses the query: set CriteriaDateForm to the other form; nothing is lost meanwhile"
+	}
+	return "check that the web console is up and reachable from this node; nothing is lost meanwhile"
+}
+
+// bySign finds the cure by the words, "" if they name none. They are ours, but for what a server says behind a colon, so
+// the more particular ones stand first.
+func bySign(said string) string {
+	for _, c := range aboutConsole {
+		for _, sign := range c.signs {
+			if strings.Contains(said, sign) {
+				return c.do + "; nothing is lost meanwhile"
+			}
+		}
+	}
+	return ""
+}
+
+var aboutConsole = []struct {
+	signs []string
+	do    string
+}{
+	{[]string{"belongs to the management group"}, "take that console out of ScomServers, or give it a connector of its own"},
+	{[]string{"its times are not UTC"}, "set the time zone of the web console's server to UTC, or use a console that offers lastmodifiedutc"},
+	{[]string{"reads dates in queries not as UTC"}, "set CriteriaDateForm to iso"},
+	{[]string{"wants Windows authentication"}, "set Auth of that SCOM server to windows or kerberos"},
+	{[]string{"read alerts?"}, "give the account a role that may read alerts: Read-Only Operator, or Operator, which may close them, too"},
+	{[]string{"HTML came", "is the path in the console's URL right", "the console sends us to"}, "check the Url of the SCOM server in the settings: mostly https://HOST/OperationsManager"},
+	{[]string{"certificate", "x509", "tls: "}, "check the web console's certificate, and CaFile of the SCOM server in the settings"},
+	{[]string{"log-on: HTTP 5", "HTTP 500", "HTTP 502", "HTTP 503", "HTTP 504"}, "look at the web console: IIS, its application pool, and the SDK service of its management server"},
+}
