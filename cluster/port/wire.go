@@ -45,6 +45,7 @@ type Greeting struct {
 	Forcing     bool   // it is about to begin an epoch by force
 	Knows       byte   // the newest command that it can apply
 	Space       string `json:",omitempty"` // that its disk is nearly full; empty: there is room
+	Place       string `json:",omitempty"` // random name of the folder that it sees as ClaimDir
 	// Coordination is what the members agree by; empty is raft.
 	Coordination string `json:",omitempty"`
 }

@@ -20,13 +20,16 @@ import (
 // A share that is out of reach answers nothing, and nothing ends the call: each access runs in a goroutine of its own, and only
 // one at a time, so that at most one is stuck.
 type fileClaims struct {
-	dir  string
-	slot chan struct{} // taken while an access to the share is under way, its caller waiting or not
+	dir     string
+	slot    chan struct{} // taken while an access to the share is under way, its caller waiting or not
+	looking chan struct{} // taken while somebody looks whether the share is there, see place
 }
 
 // FileClaims is the arbiter in a folder. The folder is made by people: one that this node made itself, because the share was not
 // mounted, would be an arbiter for one.
-func FileClaims(dir string) Claims { return &fileClaims{dir: dir, slot: make(chan struct{}, 1)} }
+func FileClaims(dir string) Claims {
+	return &fileClaims{dir: dir, slot: make(chan struct{}, 1), looking: make(chan struct{}, 1)}
+}
 
 // claimReread is the pause before a claim that is not completely written is read again.
 const claimReread = 20 * time.Millisecond

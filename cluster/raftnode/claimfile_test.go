@@ -9,7 +9,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"scomconnector/test/pipenet"
 )
 
 func claimBy(node string) Claim {
@@ -182,5 +185,57 @@ func TestCheckOfAClaimDirSaysWhatIsWrongAndLeavesNothing(t *testing.T) {
 	cancel()
 	if err := awaitShare(ctx, dir, func() error { <-t.Context().Done(); return nil }); err == nil || !strings.Contains(err.Error(), "does not answer") {
 		t.Errorf("a share that hangs: got %v", err)
+	}
+}
+
+// An unmounted share whose mount point exists looks like a good folder, and would give each node every claim.
+func TestTwoNodesWithDifferentClaimDirsSaySo(t *testing.T) {
+	shared := t.TempDir()
+	for name, c := range map[string]struct {
+		dirs [2]string
+		want string // in both nodes' alarms; empty: there is none
+	}{
+		"one folder":  {[2]string{shared, shared}, ""},
+		"two folders": {[2]string{t.TempDir(), t.TempDir()}, "see different folders as ClaimDir"},
+		"none":        {[2]string{filepath.Join(shared, "a"), filepath.Join(shared, "b")}, "mount the share"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := pipenet.New()
+				var nodes []*Node
+				for i, m := range two {
+					nodes = append(nodes, inMemoryWith(t, net, Config{NodeID: m.NodeID, Role: m.Role, Members: two, PairTakeover: takeoverClaim, ClaimDir: c.dirs[i]}))
+				}
+				if c.want == "" {
+					time.Sleep(3 * shareEvery)
+				}
+				for _, n := range nodes {
+					until(t, 3*shareEvery, "the alarm of "+n.cfg.NodeID, func() bool { return (c.want == "") == (n.View().Alarm == "") })
+					if got := n.View().Alarm; !strings.Contains(got, c.want) {
+						t.Errorf("%s: got %q, want %q", n.cfg.NodeID, got, c.want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// The claims must not wait for a look at the share that hangs, nor the next look.
+func TestALookAtTheShareThatHangsDelaysNothing(t *testing.T) {
+	f := FileClaims(t.TempDir()).(*fileClaims)
+	f.looking <- struct{}{} // as one that hangs
+	if _, err := f.place(t.Context()); err == nil || !strings.Contains(err.Error(), "hangs") {
+		t.Errorf("look: got %v", err)
+	}
+	if owner, err := f.Claim(t.Context(), 2, claimBy("primary")); err != nil || owner.NodeID != "primary" {
+		t.Errorf("claim: got %+v, %v", owner, err)
+	}
+	<-f.looking
+	first, err := f.place(t.Context())
+	if err != nil || first == "" {
+		t.Fatalf("look: %q, %v", first, err)
+	}
+	if again, err := FileClaims(f.dir).(*fileClaims).place(t.Context()); err != nil || again != first {
+		t.Errorf("the other node's look: %q, %v, want %q", again, err, first)
 	}
 }

@@ -14,7 +14,7 @@
 // and replaces raft (keep.go). A leader of two goes on without a lost follower (pair.go, claim.go); a follower takes over
 // by force (takeover.go); the lower epoch yields to the higher (yield.go, archive.go); older copies and clones of a
 // data folder are noticed (sighting.go), and so are pauses of the machine (pause.go), handovers that never end
-// (stuck.go) and a disk that is about to be full (space.go).
+// (stuck.go), a disk that is about to be full (space.go) and a claims' folder that is of no use (share.go).
 //
 // Why it is so:
 //

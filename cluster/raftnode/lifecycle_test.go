@@ -24,13 +24,18 @@ import (
 func inMemory(t *testing.T, net *pipenet.Net, nodeID string, members ...cluster.Member) *Node {
 	t.Helper()
 	i := slices.IndexFunc(members, func(m cluster.Member) bool { return m.NodeID == nodeID })
-	ln, err := net.Listen(members[i].ClusterAddress)
+	return inMemoryWith(t, net, Config{NodeID: nodeID, Role: members[i].Role, Members: members})
+}
+
+func inMemoryWith(t *testing.T, net *pipenet.Net, cfg Config) *Node {
+	t.Helper()
+	m, _ := cfg.member(cfg.NodeID)
+	ln, err := net.Listen(m.ClusterAddress)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Open(Config{
-		NodeID: nodeID, Role: members[i].Role, Members: members, Version: "test", Memory: NewMemory(), Listener: ln, Dial: net.Dialer(nodeID),
-	}, hclog.NewNullLogger(), prometheus.NewRegistry())
+	cfg.Version, cfg.Memory, cfg.Listener, cfg.Dial = "test", NewMemory(), ln, net.Dialer(cfg.NodeID)
+	n, err := Open(cfg, hclog.NewNullLogger(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,8 @@ type Node struct {
 	waiting  string // what an empty node waits for
 	holding  string // why an elected one does not lead yet
 	space    string // that the disk is nearly full; empty: there is room
+	share    string // what is wrong with the claims' folder; empty: nothing
+	place    string // the name of that folder; empty: not seen yet
 	heirTo   succession
 	alarms   map[string]string // by member: a fault that only a person can mend
 	archives []cluster.Archive // newest first
@@ -239,6 +241,7 @@ func (n *Node) start(ctx context.Context) {
 	n.wg.Go(func() { n.keepHouse(ctx) })
 	n.wg.Go(func() { n.watchClocks(ctx) })
 	n.wg.Go(func() { n.watchSpace(ctx) })
+	n.wg.Go(func() { n.watchShare(ctx) })
 	n.wg.Go(func() { n.keep(ctx) })
 }
 

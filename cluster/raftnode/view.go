@@ -41,6 +41,7 @@ func (n *Node) View() cluster.View {
 		}
 		v.Members = append(v.Members, mv)
 	}
+	alarms = append(alarms, n.shareAlarms()...)
 	v.Alarm = strings.Join(alarms, "; ")
 	return v
 }
