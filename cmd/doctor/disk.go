@@ -37,7 +37,7 @@ func (p *part) disk() {
 	}
 	median, worst, err := measureSync(dir)
 	if err != nil {
-		p.add("fdatasync", finding{Fail, "nothing can be written: " + err.Error(), "check the rights on DataDir and its file system"})
+		p.add("fdatasync", judgeNoWrite(err))
 		return
 	}
 	p.add("fdatasync", judgeSync(median, worst))

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 	"syscall"
@@ -281,6 +282,21 @@ func judgeSpace(free uint64) finding {
 	}
 	return ok("%s", seen)
 }
+
+// judgeNoWrite is for a file that could not be made, written or forced to the disk.
+func judgeNoWrite(err error) finding {
+	f := finding{Fail, "nothing can be written: " + err.Error(), "check the disk under DataDir"}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, errorDiskFull):
+		f.seen, f.do = "nothing can be written: the disk is full", "make room on the file system of DataDir"
+	case errors.Is(err, fs.ErrPermission):
+		f.do = "let this account write in DataDir, or run doctor under the node's account"
+	}
+	return f
+}
+
+// errorDiskFull is what Windows says where others say ENOSPC.
+const errorDiskFull = syscall.Errno(112)
 
 func judgeSync(median, worst time.Duration) finding {
 	seen := fmt.Sprintf("fdatasync takes %v, at worst %v", short(median), short(worst))

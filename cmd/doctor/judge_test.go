@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"reflect"
@@ -53,6 +54,9 @@ func TestJudgements(t *testing.T) {
 		{"fast", judgeSync(300*time.Microsecond, 2*time.Millisecond), OK, "300µs, at worst 2ms"},
 		{"slow", judgeSync(80*time.Millisecond, time.Second), Warning, "80ms"},
 		{"dead", judgeSync(700*time.Millisecond, 2*time.Second), Fail, "700ms"},
+		{"full", judgeNoWrite(fmt.Errorf("write: %w", syscall.ENOSPC)), Fail, "the disk is full"},
+		{"not ours", judgeNoWrite(fmt.Errorf("open: %w", os.ErrPermission)), Fail, "permission denied"},
+		{"closed at once", judgeHandshake(fmt.Errorf("tls: %w", io.EOF)), Fail, "closes the connection at once"},
 		{"rows", judgePoll(lastHour{rows: 4, alerts: 3, open: 1, closed: 2, took: 5 * time.Millisecond}), OK, "3 alerts changed in the last hour: 1 open, 2 closed; 4 rows in 5ms"},
 		{"an old one", judgeVersion(scom.Features{LogOn: time.Now(), CSRF: scom.No, AlertDetails: scom.No, DateForm: "iso", Times: "UTC"}, ""), OK,
 			"1801, 1807 or 2019 before UR1, dates in the form iso, times UTC; without the CSRF token, alertDetails (owner, ticket and custom fields cannot be written)"},
