@@ -34,6 +34,7 @@ type deed struct {
 	// choices are further fields of the form; nil: none.
 	choices func(now v1.Status, f fields) []choice
 	button  string
+	limit   time.Duration // how long it may take; 0: as long as any write
 	// do does it and says what has happened, and what to look at next.
 	do func(s *server, ctx context.Context, by string, f fields) (text, next string, err error)
 }
@@ -106,6 +107,23 @@ var deeds = map[string]deed{
 			back, err := s.deps.Cursors.Rewind(ctx, v1.RewindOrder{Pipeline: f["pipeline"], To: to}, by)
 			return fmt.Sprintf("The cursor of %s stands at %s again; it was at %s.", back.Pipeline, machine(back.To), machine(back.From)),
 				"Look at the pipeline on the status page: it tells how far it has come.", err
+		},
+	},
+	"retry-alert": {
+		title: "Send a parked alert again", names: []string{"pipeline", "key"}, button: "Send it again now", limit: resendDeadline,
+		outlook: func(s *server, _ v1.Status, f fields) ([]string, error) {
+			p, err := s.deps.Parked.Entry(f["pipeline"], f["key"])
+			return []string{
+				fmt.Sprintf("The leader sends what %s has parked under %s to Moogsoft again (%d bytes, as they were), and this page waits for the answer.", f["pipeline"], f["key"], len(p.Payload)),
+				"The reason was: " + brief(p.Entry.Reason) + ". If that has not been mended it is refused again, and stays parked.",
+			}, err
+		},
+		do: func(s *server, ctx context.Context, _ string, f fields) (string, string, error) {
+			d, err := s.deps.Parked.Resend(ctx, f["pipeline"], f["key"])
+			if d.Status == v1.RetryOvertaken {
+				return fmt.Sprintf("Entry %s is off the shelf: a later state of that alert has reached Moogsoft already, and nothing was sent.", f["key"]), "", err
+			}
+			return fmt.Sprintf("Moogsoft has taken entry %s; it is parked no more.", f["key"]), "", err
 		},
 	},
 	"remove-alert": {
@@ -251,7 +269,7 @@ func (s *server) actForm(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var is outcome
-	_, err = s.carryOut(r, by, writeDeadline, func(r *http.Request, by string) (done, error) {
+	_, err = s.carryOut(r, by, cmp.Or(d.limit, writeDeadline), func(r *http.Request, by string) (done, error) {
 		what := done{what: "page: " + strings.TrimSpace(name+" "+d.target(f))}
 		if formErr != nil {
 			return what, formErr

@@ -71,6 +71,8 @@ func TestActsSayWhatWillHappenAndDoIt(t *testing.T) {
 		{"/act/rewind?pipeline=alerts%2Fdefault&to=2026-01-01T21:04:05Z", nil,
 			[]string{"The cursor of alerts/default goes back from 2026-01-02T03:04:05Z to 2026-01-01T21:04:05Z, 6 h.", "6 alerts that were sent with a state from then on are sent again", "folds what arrives twice"},
 			func(n *node) []string { return n.cursors.asked }, "alerts/default 2026-01-01T21:04:05Z somebody on this machine", "done The cursor of alerts/default stands at 2026-01-01T21:04:05Z again", `page: rewind pipeline=\"alerts/default\" to=\"2026-01-01T21:04:05Z\"`},
+		{"/act/retry-alert?pipeline=alerts%2Fdefault&key=k", nil, []string{"sends what alerts/default has parked under k to Moogsoft again (17 bytes", "The reason was: refused", "stays parked"},
+			func(n *node) []string { return n.parked.retried }, "alerts/default k", "done Moogsoft has taken entry k", `page: retry-alert pipeline=\"alerts/default\" key=\"k\"`},
 		{parkedAlert, nil, []string{"The entry k of alerts/default is taken away for good", "The reason was: refused"},
 			func(n *node) []string { return n.parked.removed }, "alerts/default k", "done Entry k is removed.", `page: remove-alert pipeline=\"alerts/default\" key=\"k\"`},
 	} {

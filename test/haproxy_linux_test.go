@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bufio"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -44,6 +45,27 @@ func haproxy(t *testing.T, p *plant) (url string) {
 	return "http://" + front
 }
 
+// The page's events pass through a proxy at once, one by one.
+func (p *plant) followed(url string) {
+	t := p.t
+	t.Helper()
+	client := http.Client{Timeout: 20 * time.Second}
+	resp, err := client.Get(url + "/api/v1/events?as=page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	began, events := time.Now(), 0
+	for lines := bufio.NewScanner(resp.Body); events < 3 && lines.Scan(); {
+		if lines.Text() == "event: page" {
+			events++
+		}
+	}
+	if took := time.Since(began); events < 3 || took > 15*time.Second {
+		t.Errorf("%d events through the proxy in %v, want three in some six seconds", events, took)
+	}
+}
+
 // Behind HAProxy people meet the leader, also after it has changed; a close request is taken at any moment.
 func TestHAProxyFollowsTheLeader(t *testing.T) {
 	t.Parallel()
@@ -79,6 +101,7 @@ func TestHAProxyFollowsTheLeader(t *testing.T) {
 		}
 	}
 	await(t, "HAProxy shows the Primary's page", 30*time.Second, func() bool { return answers() == "n1" })
+	p.followed(url)
 	closes("to the Primary")
 	if code, out := scomconnector(t, nil, "transfer", "--to", "n2", "--url", p.procs[0].url); code != 0 {
 		t.Fatalf("transfer: exit code %d\n%s", code, out)

@@ -54,6 +54,7 @@ func TestThePageInARealBrowser(t *testing.T) {
 		t.Run(fmt.Sprintf("%d pixels", width), func(t *testing.T) {
 			b.t = t
 			b.load(node.url+"/", width)
+			b.sees("it lives", 20*time.Second, `document.getElementById("pace").textContent.startsWith("Live")`) // what is shown then came as an event
 			var text string
 			b.ask("document.body.textContent", &text)
 			for _, want := range []string{"Total Alerts Processed", "SCOM Server Status", "MOOG Server Status", "Do: ", "alerts/default", "refused: <script>alert(1)</script>"} {

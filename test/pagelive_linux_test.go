@@ -159,7 +159,7 @@ func TestThePageLives(t *testing.T) {
 		began := time.Now()
 		b.sees("n2 leads, and why", 30*time.Second, `document.querySelector(".lead .big").textContent === "n2" && document.querySelector(".lead .small").textContent.includes("n1")`)
 		t.Logf("the page shows the new leader %v after the old one was killed", time.Since(began).Round(time.Millisecond))
-		b.sees("that n1 is away", 30*time.Second, `document.querySelector("h1").textContent.includes("n1 is not in contact") && document.title.startsWith("Amber")`)
+		b.sees("that n1 is away", 30*time.Second, `document.querySelector("h1").textContent.includes("n1 is not in contact") && document.title.startsWith("Amber") && document.querySelector("link[rel=icon]").href.includes("bf8700")`)
 		b.sees("the same page", time.Second, `window.mark === 2`)
 		for _, c := range b.complaints(n2.url) {
 			t.Error(c)
