@@ -1,7 +1,9 @@
 package settings
 
 import (
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/tailscale/hujson"
@@ -111,6 +113,9 @@ func secretKeys() map[string]bool {
 	walk(new(Cluster).table())
 	return names
 }
+
+// SecretKeys are the names of all keys that hold a secret, in either file.
+func SecretKeys() []string { return slices.Sorted(maps.Keys(secretKeys())) }
 
 // nodeKeys and clusterKeys say which file a key that stands in the wrong one belongs into.
 func nodeKeys() map[string]string { return namesOf(new(Node).table(), "node.json") }
