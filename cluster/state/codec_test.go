@@ -56,6 +56,8 @@ func everyOp() []Op {
 		AdoptOutbox{Node: "primary", Epoch: epoch2, Requests: []Request{fullRequest(1), request(2)},
 			Parked: []ParkedRequest{{Request: fullRequest(3), Reason: "not allowed", At: t0.Add(time.Second)}, {Request: request(4), At: t0}}},
 		AdoptOutbox{Node: "n"},
+		NoteLogon{Account: `CONTOSO\svc`, Secret: 1<<16 - 1, Event: LogonRefused, At: t0, Until: t0.Add(time.Hour), Reason: "HTTP 401", Console: "scom1", Node: "primary"},
+		NoteLogon{Account: "a", Event: LogonAccepted},
 	}
 }
 

@@ -82,6 +82,9 @@ func (r *reader) op(k kind) Op {
 	case kindAdoptNote:
 		return AdoptNote{Node: r.string(), Epoch: r.epoch(), Text: r.string(), At: r.time()}
 	}
+	if k == kindNoteLogon {
+		return r.noteLogon()
+	}
 	return r.outboxOp(k)
 }
 

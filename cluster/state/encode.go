@@ -32,11 +32,12 @@ const (
 	kindAdoptOutbox        kind = 16
 	kindCommitRewound      kind = 17 // a Commit to a pipeline that was rewound before
 	kindBegin              kind = 18
+	kindNoteLogon          kind = 19
 )
 
 // MaxKind is the highest number of an op that this program knows. A leader proposes an op (KindOf) only if
 // every member knows it, since a member that does not must stop.
-const MaxKind = byte(kindBegin)
+const MaxKind = byte(kindNoteLogon)
 
 // KindOf is the number of the op as it stands in commands.
 func KindOf(op Op) byte { return byte(op.kind()) }
@@ -56,6 +57,7 @@ func (Settle) kind() kind             { return kindSettle }
 func (Retry) kind() kind              { return kindRetry }
 func (Discard) kind() kind            { return kindDiscard }
 func (AdoptOutbox) kind() kind        { return kindAdoptOutbox }
+func (NoteLogon) kind() kind          { return kindNoteLogon }
 func (Begin) kind() kind              { return kindBegin }
 
 // kind makes a difference so that logs from before there were rewinds are understood.
@@ -130,6 +132,8 @@ func appendOp(dst []byte, op Op) []byte {
 		dst = appendStrings(dst, op.Unless)
 		dst = appendString(dst, op.Author)
 		dst = appendTime(dst, op.At)
+	case NoteLogon:
+		dst = appendNoteLogon(dst, &op)
 	default:
 		dst = appendOutbox(appendAdopt(dst, op), op)
 	}

@@ -41,6 +41,8 @@ const (
 	maxFields         = 32      // of a request; SCOM has twelve that may be changed
 	// maxMaintenance bounds the nodes with a flag. Their notes, and the two of Merge's own, fit in maxNotes.
 	maxMaintenance = 32
+	maxLogons      = 64             // accounts and their secrets
+	keepLogons     = 24 * time.Hour // without news
 
 	keepRemoved = 7 * 24 * time.Hour // a pipeline taken out by mistake comes back where it stood
 )

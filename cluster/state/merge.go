@@ -28,6 +28,7 @@ func Merge(node string, yielded *State, at time.Time) []Op {
 	m.noteTerms()
 	m.noteRollback()
 	m.noteMaintenance()
+	m.logons()
 	pipes := yielded.Pipelines()
 	for _, p := range pipes {
 		if len(p.Raised) > 0 {

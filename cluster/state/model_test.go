@@ -29,8 +29,10 @@ type model struct {
 	text  []string // of all versions, the first is version 1
 	flags map[string]Maintenance
 	notes []string // node and text, newest first
-	group string
-	box   modelBox
+	// logons by account and secret; histories are short, so that nothing of them is forgotten.
+	logons map[string]Logon
+	group  string
+	box    modelBox
 }
 
 type modelPipe struct {
@@ -104,6 +106,8 @@ func (m *model) apply(c Command) error {
 		m.setPipelines(op)
 	case SetMaintenance:
 		return m.setMaintenance(op)
+	case NoteLogon:
+		return m.noteLogon(op)
 	default:
 		m.adopt(op)
 		return m.box.apply(op)
@@ -133,6 +137,34 @@ func (m *model) setMaintenance(op SetMaintenance) error {
 		}
 	}
 	m.flags[op.Node] = Maintenance{Node: op.Node, Sticky: op.Sticky, Start: op.Start, Author: op.Author, At: op.At}
+	return nil
+}
+
+func (m *model) noteLogon(op NoteLogon) error {
+	key := op.Account + fmt.Sprint(op.Secret)
+	l, known := m.logons[key]
+	if !known {
+		l = Logon{Account: op.Account, Secret: op.Secret, At: op.At}
+	}
+	switch op.Event {
+	case LogonAccepted:
+		delete(m.logons, key)
+		return nil
+	case LogonBegun:
+		if l.Until.After(op.At) {
+			return ErrStale
+		}
+		if l.Open++; l.Open > 1 {
+			l.Until = op.Until
+		}
+	case LogonRefused:
+		if l.Refused > 0 && !op.At.After(l.At) {
+			return nil
+		}
+		l.Refused++
+		l.Open, l.At, l.Until, l.Reason, l.Console, l.Node = 0, op.At, op.Until, op.Reason, op.Console, op.Node
+	}
+	m.logons[key] = l
 	return nil
 }
 
@@ -298,6 +330,8 @@ func (h *history) command() Command {
 		c.Op = h.maintenance(at)
 	case n < 80:
 		c.Op = h.adopt(at)
+	case n < 82:
+		c.Op = h.logon()
 	case n < 84:
 		c.Op = SetConfig{Expect: h.version() + uint64(h.IntN(4)/3), Text: h.text(), Author: "ann", At: at}
 	case n < 86:
@@ -341,6 +375,12 @@ func (h *history) maintenance(at time.Time) Op {
 		op.Unless = append(op.Unless, h.node())
 	}
 	return op
+}
+
+func (h *history) logon() Op {
+	at := t0.Add(time.Duration(h.now-ms0) * time.Millisecond)
+	return NoteLogon{Account: h.node(), Secret: uint16(h.IntN(3)), Event: LogonEvent(1 + h.IntN(3)), At: at, Until: at.Add(time.Duration(h.IntN(60)) * time.Second),
+		Reason: "401", Console: "scom1", Node: h.node()}
 }
 
 func (h *history) adopt(at time.Time) Op {
@@ -413,7 +453,7 @@ func TestRandomHistoriesAgreeWithTheModel(t *testing.T) {
 // then goes through a snapshot, as a restarted node does.
 func checkHistory(t *testing.T, seed uint64, commands int) {
 	h := &history{Rand: rand.New(rand.NewPCG(seed, 1)), now: ms0}
-	m := &model{pipes: map[string]*modelPipe{}, flags: map[string]Maintenance{}}
+	m := &model{pipes: map[string]*modelPipe{}, flags: map[string]Maintenance{}, logons: map[string]Logon{}}
 	s, restarted := New(), New()
 	for i := range commands {
 		h.used = h.used[:0]
@@ -554,6 +594,13 @@ func compareOffice(t *testing.T, s *State, m *model) {
 	var flags []Maintenance
 	for _, name := range slices.Sorted(maps.Keys(m.flags)) {
 		flags = append(flags, m.flags[name])
+	}
+	var logons []Logon
+	for _, key := range slices.Sorted(maps.Keys(m.logons)) {
+		logons = append(logons, m.logons[key])
+	}
+	if got := s.Logons(); !slices.Equal(got, logons) {
+		t.Errorf("log-ons %+v, the model has %+v", got, logons)
 	}
 	if got := s.Maintenance(); !slices.Equal(got, flags) {
 		t.Errorf("maintenance %+v, the model has %+v", got, flags)

@@ -18,6 +18,7 @@ const (
 	PartLeaders                       // the list of leader changes
 	PartMaintenance                   // the flags of all nodes
 	PartNotes                         // the notes of merges
+	PartLogons                        // what stands against logging on to SCOM
 	PartConfig                        // one version of the settings
 	PartPipe                          // a pipeline's position, totals and raised self-alerts
 	PartDelta                         // a pipeline's delivered map: exactly what the command names was recorded or forgotten
@@ -49,6 +50,8 @@ func (p Part) String() string {
 		return "maintenance"
 	case PartNotes:
 		return "notes"
+	case PartLogons:
+		return "logons"
 	case PartConfig:
 		return fmt.Sprintf("config/%d", p.Version)
 	case PartPipe:

@@ -56,13 +56,17 @@ func (in *recordReader) state() (data, error) {
 	d.retired = Totals{Accepted: r.uvarint(), Parked: r.uvarint()}
 	changes, flags, notes := r.uvarint(), r.uvarint(), r.uvarint()
 	configs := r.uvarint()
+	logons := uint64(0)
+	if in.version > 1 {
+		logons = r.uvarint()
+	}
 	requests, refused, settled := r.uvarint(), r.uvarint(), r.uvarint()
 	pipes := r.uvarint()
 	if err := r.end(); err != nil {
 		return d, err
 	}
 	if changes > maxChanges || flags > maxMaintenance || notes > maxNotes || configs > maxConfigVersions || pipes > MaxPipelines ||
-		requests > MaxOutbox || refused > MaxParked || settled > MaxSettled {
+		logons > maxLogons || requests > MaxOutbox || refused > MaxParked || settled > MaxSettled {
 		return d, errLimit
 	}
 	for range changes {
@@ -82,6 +86,11 @@ func (in *recordReader) state() (data, error) {
 	}
 	for range configs {
 		if err := in.config(&d); err != nil {
+			return d, err
+		}
+	}
+	for range logons {
+		if err := in.logon(&d); err != nil {
 			return d, err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // state and Restore holds one record at a time. The last record is the checksum of all before it.
 const (
 	snapshotMagic   = "scomconnector state\n"
-	snapshotVersion = 2         // in version 1 neither rewinds were counted, nor was it known which requests were begun
+	snapshotVersion = 2         // in version 1 neither rewinds were counted, nor was it known which requests were begun, or which log-ons refused
 	chunk           = 1024      // versions in a record
 	maxRecord       = 128 << 10 // a command's longest field and its neighbours fit twice
 )
@@ -27,6 +27,7 @@ const (
 	recordFlag     = 'F'
 	recordNote     = 'N'
 	recordConfig   = 'C'
+	recordLogon    = 'G'
 	recordRequest  = 'O'
 	recordRefused  = 'Q'
 	recordSettled  = 'E'
@@ -62,7 +63,7 @@ func (s *State) Snapshot() *Snapshot {
 	snap := &Snapshot{data: data{
 		token: s.token, leader: s.leader, clusterID: s.clusterID, group: s.group, retired: s.retired,
 		changes: slices.Clone(s.changes), configs: slices.Clone(s.configs),
-		flags: slices.Clone(s.flags), notes: slices.Clone(s.notes),
+		flags: slices.Clone(s.flags), notes: slices.Clone(s.notes), logons: s.logons,
 	}, outbox: s.outbox.snapshot()}
 	for _, name := range slices.Sorted(maps.Keys(s.pipes)) {
 		snap.pipes = append(snap.pipes, s.pipes[name].snapshot(name))
@@ -97,6 +98,9 @@ func (s *Snapshot) WriteTo(w io.Writer) (int64, error) {
 	for i := range s.configs {
 		o.record(recordConfig, appendConfig(o.body(), &s.configs[i]))
 	}
+	for i := range s.logons {
+		o.record(recordLogon, appendLogon(o.body(), &s.logons[i]))
+	}
 	s.outbox.write(o)
 	for i := range s.pipes {
 		s.pipes[i].write(o)
@@ -116,6 +120,7 @@ func (s *Snapshot) appendMeta(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s.flags)))
 	b = binary.AppendUvarint(b, uint64(len(s.notes)))
 	b = binary.AppendUvarint(b, uint64(len(s.configs)))
+	b = binary.AppendUvarint(b, uint64(len(s.logons)))
 	b = binary.AppendUvarint(b, uint64(s.outbox.n))
 	b = binary.AppendUvarint(b, uint64(len(s.outbox.parked)))
 	b = binary.AppendUvarint(b, uint64(len(s.outbox.settled)))

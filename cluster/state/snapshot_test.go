@@ -26,6 +26,7 @@ func furnished(t testing.TB, n int) *State {
 	mustApply(t, s, 1, SetMaintenance{Node: "primary", On: true, Sticky: true, Start: 300, Author: "bob", At: t0})
 	mustApply(t, s, 1, AdoptNote{Node: "secondary", Epoch: epoch2, Text: "it led alone", At: t0})
 	mustApply(t, s, 1, AdoptNote{Node: "secondary", Epoch: epoch2, Text: "another", At: t0.Add(time.Second)})
+	furnishLogons(t, s)
 	c := Commit{Pipeline: "alerts/default", Start: true, Cursor: ms0 + 1000, Floor: ms0 - 9, Raised: []string{"full", "lam-outage"},
 		Parked: []Parked{parkedEntry(1, 20), parkedEntry(2, 0)}}
 	for i := range n {
@@ -42,6 +43,12 @@ func furnished(t testing.TB, n int) *State {
 	mustApply(t, s, 1, Commit{Pipeline: "zz", Cursor: ms0})
 	mustApply(t, s, 1, SetPipelines{Names: []string{"alerts/default"}, At: t0})
 	return s
+}
+
+func furnishLogons(t testing.TB, s *State) {
+	t.Helper()
+	mustApply(t, s, 1, NoteLogon{Account: `CONTOSO\svc`, Secret: 7, Event: LogonBegun, At: t0})
+	mustApply(t, s, 1, NoteLogon{Account: `CONTOSO\svc`, Secret: 9, Event: LogonRefused, At: t0, Until: t0.Add(5 * time.Minute), Reason: "401", Console: "scom1", Node: "primary"})
 }
 
 func TestASnapshotRestoresEverything(t *testing.T) {

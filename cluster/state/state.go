@@ -29,6 +29,7 @@ type data struct {
 	configs   []ConfigVersion // oldest first, versions without a gap, at most maxConfigVersions
 	flags     []Maintenance   // sorted by node, at most maxMaintenance
 	notes     []Note          // oldest first, at most maxNotes
+	logons    []Logon         // sorted, at most maxLogons; replaced, never changed
 	pipes     map[string]*pipeline
 	retired   Totals // of pipelines that were dropped
 	outbox    outbox
@@ -103,6 +104,8 @@ func (s *State) apply(raftTerm uint64, c Command) (Result, Parts) {
 		return s.adoptSettings(op)
 	case AdoptNote:
 		return s.adoptNote(op)
+	case NoteLogon:
+		return s.noteLogon(&op)
 	}
 	return s.applyOutbox(c.Op)
 }

@@ -109,6 +109,7 @@ func TestACommandCountsOnlyInItsOwnTerm(t *testing.T) {
 		Rewind{Pipeline: "p", To: 1, At: t0}, Unpark{Pipeline: "p"}, SetPipelines{At: t0},
 		SetMaintenance{Node: "a", On: true, At: t0}, SetMaintenance{Node: "a", At: t0}, AdoptPipeline{Node: "a", Pipeline: "p", Raised: []string{"full"}},
 		AdoptSettings{Node: "a", Text: []byte("{}"), At: t0}, AdoptNote{Node: "a", Text: "x", At: t0},
+		NoteLogon{Account: "a", Event: LogonRefused, At: t0},
 	} {
 		mustRefuse(t, s, 5, op, ErrTermOver)
 		mustRefuse(t, s, 7, op, ErrTermOver)
@@ -592,6 +593,11 @@ func TestPartsNameWhatChanged(t *testing.T) {
 		{AdoptSettings{Node: "a", Text: []byte("{1}"), At: t0}, ""},
 		{AdoptNote{Node: "a", Text: "x", At: t0}, "notes"},
 		{AdoptNote{Node: "a", Text: "x", At: t0}, ""},
+		{NoteLogon{Account: "a", Event: LogonBegun, At: t0}, "logons"},
+		{NoteLogon{Account: "a", Event: LogonRefused, At: t0, Until: t0.Add(time.Minute)}, "logons"},
+		{NoteLogon{Account: "a", Event: LogonRefused, At: t0, Until: t0.Add(time.Minute)}, ""},
+		{NoteLogon{Account: "A", Event: LogonAccepted, At: t0}, "logons"},
+		{NoteLogon{Account: "a", Event: LogonAccepted, At: t0}, ""},
 	} {
 		var names []string
 		for _, p := range mustApply(t, s, 1, c.op) {

@@ -45,6 +45,9 @@ func validate(c Command) error {
 		}
 		return errors.Join(checkYielded(op.Node, op.Epoch), checkTime(op.At))
 	}
+	if op, ok := c.Op.(NoteLogon); ok {
+		return validateLogon(&op)
+	}
 	return validateOutbox(c.Op)
 }
 
