@@ -92,6 +92,8 @@ var (
 	ErrNoLeader       = errors.New("no leader is known")
 	ErrTermOver       = state.ErrTermOver
 	ErrUnknownOutcome = errors.New("the outcome of the proposal is unknown")
+	// ErrOldMember: a member runs an older version, which would have to stop at this command.
+	ErrOldMember = errors.New("not while a member runs an older version")
 	// ErrLeaderAlive: there is nothing to take over; a handover is what is wanted.
 	ErrLeaderAlive = errors.New("the cluster has a leader")
 	// ErrWarned: a takeover needs force, for the reasons that follow.

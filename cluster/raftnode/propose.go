@@ -89,7 +89,7 @@ func (n *Node) leader() (cluster.Member, bool) {
 func (n *Node) allKnow(op state.Op) error {
 	for _, p := range n.peers {
 		if k := p.now(); k.Protocol != 0 && k.Knows < state.KindOf(op) && suffrage(n.servers(), p.NodeID) != "none" {
-			return fmt.Errorf("%s runs version %s, which does not know this: upgrade it first", p.NodeID, k.Version)
+			return fmt.Errorf("%w: %s runs %s, which does not know this: upgrade it first", cluster.ErrOldMember, p.NodeID, k.Version)
 		}
 	}
 	return nil

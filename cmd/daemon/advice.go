@@ -13,7 +13,7 @@ func AboutConsole(class alert.FaultClass, said string) string {
 	}
 	switch class {
 	case alert.FaultAuth:
-		return "check Domain, UserId and Password of the SCOM server in the settings; the next log-on waits minutes so that the account is not locked"
+		return doAboutLogon
 	case alert.FaultTimeout:
 		return "check the web console and its management server: they take too long; nothing is lost meanwhile"
 	case alert.FaultCriteria:
@@ -42,6 +42,9 @@ var aboutConsole = []struct {
 	{[]string{"belongs to the management group"}, "take that console out of ScomServers, or give it a connector of its own"},
 	{[]string{"its times are not UTC"}, "set the time zone of the web console's server to UTC, or use a console that offers lastmodifiedutc"},
 	{[]string{"reads dates in queries not as UTC"}, "set CriteriaDateForm to iso"},
+	{[]string{"set ServicePrincipalName"}, "have the console's service name registered in the directory (setspn), or set ServicePrincipalName of that SCOM server"},
+	{[]string{"set the clock"}, "set this machine's clock"},
+	{[]string{"offers neither NTLM nor Negotiate"}, "set Auth of that SCOM server to network, or switch on Windows authentication in IIS"},
 	{[]string{"wants Windows authentication"}, "set Auth of that SCOM server to windows or kerberos"},
 	{[]string{"read alerts?"}, "give the account a role that may read alerts: Read-Only Operator, or Operator, which may close them, too"},
 	{[]string{"HTML came", "is the path in the console's URL right", "the console sends us to"}, "check the Url of the SCOM server in the settings: mostly https://HOST/OperationsManager"},

@@ -167,8 +167,8 @@ func (n *node) watchCertificates(ctx context.Context) {
 	}
 }
 
-// alarms are the self-alerts that are not a pipeline's own. A member that was dropped has none any more.
-func (n *node) alarms(pipeline string) []poller.Alarm {
+// certificateAlarms are those of all members. One that was dropped has none any more.
+func (n *node) certificateAlarms(pipeline string) []poller.Alarm {
 	now := time.Now()
 	var all []poller.Alarm
 	n.mu.Lock()

@@ -76,7 +76,7 @@ func TestMoogsoftIsToldBeforeAMembersCertificateEnds(t *testing.T) {
 	n.memberCerts["primary"] = certificate{What: "ClusterTls.CertFile c.crt", End: time.Now().Add(15 * day)}
 	n.memberCerts["secondary"] = certificate{What: "ClusterTls.CertFile c.crt", End: time.Now().Add(13 * day)}
 	got := map[string]poller.Alarm{}
-	for _, a := range n.alarms("alerts/default") {
+	for _, a := range n.certificateAlarms("alerts/default") {
 		got[a.Kind] = a
 	}
 	if a := got["certificate-secondary"]; !a.Raised || !strings.Contains(a.Text, "On secondary, ClusterTls.CertFile c.crt ends on") || !strings.Contains(a.Text, "cert renew") {
@@ -117,7 +117,7 @@ func TestTheLeaderAsksForEveryMembersCertificates(t *testing.T) {
 		done := make(chan struct{})
 		go func() { defer close(done); n.watchCertificates(ctx) }()
 		raised := func() (kinds []string) {
-			for _, a := range n.alarms("alerts/default") {
+			for _, a := range n.certificateAlarms("alerts/default") {
 				if a.Raised {
 					kinds = append(kinds, a.Kind)
 				}

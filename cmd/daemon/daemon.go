@@ -67,6 +67,7 @@ type node struct {
 	writing    *poller.WritebackMetrics
 	handovers  *prometheus.CounterVec // by reason and outcome
 	prober     *prober
+	logons     *logonBook
 	started    time.Time
 	up         chan struct{} // closed once the node is assembled
 	stopping   atomic.Bool
@@ -104,6 +105,7 @@ func newNode(opts Options) *node {
 	}
 	n.reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	n.polling = poller.NewMetrics(n.reg)
+	n.logons = newLogonBook(n)
 	n.publishing = publisher.NewMetrics(n.reg, destinationsIn(opts)...)
 	n.writing = poller.NewWritebackMetrics(n.reg)
 	n.handovers = newHandovers(n.reg)

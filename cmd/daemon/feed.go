@@ -54,7 +54,7 @@ func newFeed(n *node, version uint64, cfg *settings.Cluster, before *feed) (*fee
 		f.scom = before.scom
 	} else {
 		consoles := f.asked
-		consoles.Dial = n.opts.Dial
+		consoles.Dial, consoles.Logons = n.opts.Dial, n.logons
 		if f.scom, err = scom.New(consoles, n.log.Named("scom")); err != nil {
 			return nil, err
 		}

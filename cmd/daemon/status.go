@@ -63,7 +63,7 @@ func (n *node) status() v1.Status {
 	found = append(found, n.clusterWarnings(view, back)...)
 	s.Warnings = leader.others(n.warnings(cfg, found, s.Config.DiffersFromFile))
 	s.Verdict = n.verdict(&s, verdictInput{
-		view: view, health: health, trouble: trouble, pipes: statuses(running), back: back, closes: closing, refused: s.Refused.Count, leader: leader,
+		view: view, health: health, trouble: trouble, pipes: statuses(running), back: back, closes: closing, refused: s.Refused.Count, leader: leader, logons: n.refusedLogons(),
 	})
 	return s
 }

@@ -9,6 +9,7 @@ import (
 	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
 	"scomconnector/poller"
+	"scomconnector/poller/scom"
 )
 
 // verdictInput is what the verdict is made of beside the status itself.
@@ -21,6 +22,7 @@ type verdictInput struct {
 	refused int // close requests that SCOM has refused for good
 	back    pendingReturn
 	leader  report
+	logons  []scom.RefusedAccount
 }
 
 // verdictMemory remembers since when the present state of affairs has lasted.
@@ -176,6 +178,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 	for _, p := range in.pipes {
 		out = append(out, pipelineFindings(p)...)
 	}
+	out = append(out, logonFindings(in.logons)...)
 	out = append(out, in.leader.finding()...)
 	return append(out, clusterFindings(s, in)...)
 }

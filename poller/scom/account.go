@@ -57,8 +57,36 @@ type Refused struct {
 	Console   string
 }
 
-// bookTime bounds a look into the book: it waits for a leader.
-const bookTime = 5 * time.Second
+// bookTime bounds a look into the book, which waits for a leader; noteTime a note in it, made whoever gives up.
+const (
+	bookTime = 5 * time.Second
+	noteTime = 2 * time.Second
+)
+
+// RefusedAccount is an account that was refused and not accepted since.
+type RefusedAccount struct {
+	Account string
+	Refused
+}
+
+// RefusedAccounts are those in use that were refused, in the order of their consoles.
+func (c *Client) RefusedAccounts() []RefusedAccount {
+	var all []RefusedAccount
+	seen := map[*account]bool{}
+	for _, con := range c.consoles {
+		a := con.account
+		if seen[a] {
+			continue
+		}
+		seen[a] = true
+		a.mu.Lock()
+		if a.known.Number > 0 {
+			all = append(all, RefusedAccount{a.name, a.known})
+		}
+		a.mu.Unlock()
+	}
+	return all
+}
 
 func newAccount(c Console, cfg Config) *account {
 	a := &account{name: c.accountName(), book: cfg.Logons, pauses: cfg.AuthPauses, turn: make(chan struct{}, 1)}
@@ -116,7 +144,7 @@ func (a *account) begin(ctx context.Context, now time.Time) error {
 	good := a.good
 	a.mu.Unlock()
 	if good { // so that a console that drops its connections does not cost a replicated command for each
-		return nil
+		return a.refusedElsewhere(now)
 	}
 	ctx, cancel := context.WithTimeout(ctx, bookTime)
 	defer cancel()
@@ -135,6 +163,21 @@ func (a *account) begin(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// refusedElsewhere looks whether another node was refused since this one was let in.
+func (a *account) refusedElsewhere(now time.Time) error {
+	stands := a.book.Stands(a.name, a.secret)
+	if !stands.Until.After(now) {
+		return nil
+	}
+	a.mu.Lock()
+	a.good, a.known, a.booked = false, stands, true
+	a.mu.Unlock()
+	if f := a.paused(now); f != nil {
+		return f
+	}
+	return nil
+}
+
 // pause is how long the account is left alone after one more refusal than number.
 func (a *account) pause(number int) time.Duration { return a.pauses[min(number, len(a.pauses)-1)] }
 
@@ -145,7 +188,7 @@ func (a *account) refuse(ctx context.Context, console string, now time.Time, rea
 	a.known = Refused{At: now, Until: now.Add(a.pause(a.known.Number)), Number: a.known.Number + 1, Reason: reason, Console: console}
 	r := a.known
 	a.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, bookTime)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime) // whoever gave up, the others must know
 	defer cancel()
 	err := a.book.Refuse(ctx, a.name, a.secret, r)
 	a.mu.Lock()
@@ -160,7 +203,7 @@ func (a *account) accept(ctx context.Context) {
 	a.good, a.known = true, Refused{}
 	a.mu.Unlock()
 	if news {
-		ctx, cancel := context.WithTimeout(ctx, bookTime)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 		defer cancel()
 		a.book.Accept(ctx, a.name, a.secret)
 	}

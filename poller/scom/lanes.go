@@ -288,6 +288,7 @@ func (l *lane) send(req *http.Request, authorization string, expect net.Conn) (*
 		if err := buffer(resp); err != nil {
 			return nil, nil, err
 		}
+		restWatchdog(req.Context()) // what follows may be a wait for others' log-ons
 	}
 	return resp, used, nil
 }

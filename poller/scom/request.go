@@ -58,9 +58,19 @@ type watchdog struct {
 func newWatchdog(ctx context.Context) (context.Context, *watchdog) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	w := &watchdog{cancel: cancel}
+	ctx = context.WithValue(ctx, watchdogKey{}, w)
 	w.timer = time.AfterFunc(time.Hour, func() { w.cancel(w.stage.Load()) })
 	w.timer.Stop()
 	return ctx, w
+}
+
+type watchdogKey struct{}
+
+// restWatchdog stops the watchdog of a request while something else than the console is waited for.
+func restWatchdog(ctx context.Context) {
+	if w, ok := ctx.Value(watchdogKey{}).(*watchdog); ok {
+		w.rest()
+	}
 }
 
 func (w *watchdog) arm(stage *timeout) {

@@ -1,0 +1,210 @@
+package test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v1 "scomconnector/api/v1"
+	"scomconnector/poller/scom/scomtest"
+)
+
+// passwordFiles writes two files with a password each, and returns their paths.
+func passwordFiles(t *testing.T, one, other string) (string, string) {
+	t.Helper()
+	dir := t.TempDir()
+	paths := []string{filepath.Join(dir, "one"), filepath.Join(dir, "other")}
+	for i, text := range []string{one, other} {
+		if err := os.WriteFile(paths[i], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return paths[0], paths[1]
+}
+
+// lockWatch notes when bad log-ons happen, as the directory sees them.
+type lockWatch struct {
+	*world
+	at []time.Time
+}
+
+func (l *lockWatch) pass(d time.Duration) {
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		l.world.pass(time.Second)
+		for len(l.at) < l.group.BadLogons(scomtest.DefaultAccount.User) {
+			l.at = append(l.at, time.Now())
+		}
+	}
+}
+
+// within is the most bad log-ons in any stretch of time of that length.
+func (l *lockWatch) within(d time.Duration) (most int) {
+	for i := range l.at {
+		n := 0
+		for _, at := range l.at[i:] {
+			if at.Sub(l.at[i]) < d {
+				n++
+			}
+		}
+		most = max(most, n)
+	}
+	return most
+}
+
+// upheaval is one thing that makes a node or a console begin anew, of several in turn.
+func (l *lockWatch) upheaval(i int) {
+	leader := l.leader()
+	if leader == "" {
+		return
+	}
+	switch i % 5 {
+	case 0: // a refusal is no reason to be unfit
+		if _, err := l.operator(leader).Transfer(context.Background(), v1.TransferOrder{}); err != nil {
+			l.t.Errorf("transfer from %s: %v", leader, err)
+		}
+	case 1:
+		l.crash(leader)
+		l.pass(10 * time.Second)
+		l.start(leader)
+	case 2:
+		l.consoles[i/5%2].Set(scomtest.Faults{Hang: true})
+		l.pass(40 * time.Second)
+		l.consoles[i/5%2].Heal()
+	case 3:
+		l.stop(leader)
+		l.pass(5 * time.Second)
+		l.start(leader)
+	case 4:
+		for _, c := range l.consoles {
+			c.DropSessions()
+		}
+	}
+}
+
+// A password that is wrong costs one bad log-on, and then minutes of quiet for all nodes together, whatever is restarted, handed
+// over or probed meanwhile: no directory may see three bad log-ons within half an hour. Moogsoft is told at once, and a password
+// that was corrected is used at once.
+func TestTheClusterNeverLocksTheAccount(t *testing.T) { inBothModes(t, neverLocksTheAccount) }
+
+func neverLocksTheAccount(t *testing.T, windows bool) {
+	file, _ := passwordFiles(t, scomtest.DefaultAccount.Password, "")
+	inWorld(t, site{windows: windows, nodes: 3, consoles: 2, password: "file:" + file, settings: quick}, func(w *world) {
+		w.formed()
+		l := &lockWatch{world: w}
+		w.group.SetPassword(scomtest.DefaultAccount.User, "changed")
+		for _, c := range w.consoles {
+			c.DropSessions()
+		}
+		w.raise(5)
+		begin := time.Now()
+		l.pass(20 * time.Second)
+		for i := 0; time.Since(begin) < 4*time.Minute; i++ {
+			l.upheaval(i)
+			l.pass(20 * time.Second)
+		}
+		if len(l.at) != 1 {
+			t.Errorf("%d bad log-ons in %v, want 1", len(l.at), time.Since(begin))
+		}
+		if changes := len(w.status("witness").Changes); changes < 4 {
+			t.Errorf("only %d changes of leaders: this proves little", changes)
+		}
+		w.checkRefusalIsTold()
+		for i := 0; time.Since(begin) < 110*time.Minute; i++ {
+			l.upheaval(i)
+			l.pass(7 * time.Minute)
+		}
+		if n := len(l.at); n < 3 || n > 4 || l.within(30*time.Minute) > 2 {
+			t.Errorf("%d bad log-ons in 110 minutes, %d of them within 30 minutes: at %v", n, l.within(30*time.Minute), l.at)
+		}
+		before := len(l.at)
+		if err := os.WriteFile(file, []byte("changed"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w.awaitDelivered(time.Minute)
+		l.pass(2 * time.Minute)
+		if len(l.at) != before {
+			t.Errorf("%d more bad log-ons with the right password", len(l.at)-before)
+		}
+		if got, want := fmt.Sprint(w.own("scom-logon")), "[5 0]"; got != want {
+			t.Errorf("self-alerts: severities %s, want %s", got, want)
+		}
+		w.checkWell(0)
+	})
+}
+
+// checkRefusalIsTold looks for plain words on the leader's page, in Moogsoft and in the log.
+func (w *world) checkRefusalIsTold() {
+	w.t.Helper()
+	var v v1.Verdict
+	w.await("the page names the account", time.Minute, func() bool {
+		v = w.status(w.leader()).Verdict
+		return strings.Contains(v.Text, `CONTOSO\svc-moogsoft`)
+	})
+	if !strings.Contains(v.Text, "NOT DELIVERING") || !strings.Contains(v.Text, "so that the account is not locked") || !strings.Contains(v.Do, "a change is tried at once") {
+		w.t.Errorf("the page says %q, do %q", v.Text, v.Do)
+	}
+	told := false
+	for _, e := range w.lams[0].Received() {
+		told = told || strings.HasSuffix(e.ExternalID, "::scom-logon") && strings.Contains(string(e.Body), "SCOM refuses the log-on of CONTOSO") && strings.Contains(string(e.Body), "What to do:")
+	}
+	if !told {
+		w.t.Error("Moogsoft was not told of the refused log-on")
+	}
+	if !strings.Contains(w.log.String(), "log-on refused, the account is left alone") {
+		w.t.Error("the log says nothing")
+	}
+}
+
+// Settings that name another secret end the pause at once; the old ones, put back, are still left alone.
+func TestChangedSettingsEndThePause(t *testing.T) {
+	wrong, right := passwordFiles(t, "wrong", scomtest.DefaultAccount.Password)
+	inWorld(t, site{nodes: 2, password: "file:" + wrong, settings: quick}, func(w *world) {
+		bad := func() int { return w.group.BadLogons(scomtest.DefaultAccount.User) }
+		w.await("the Primary leads", 10*time.Second, func() bool { return w.leader() == "primary" })
+		w.raise(5)
+		w.pass(time.Minute)
+		w.change("primary", wrong, right)
+		w.awaitDelivered(20 * time.Second)
+		w.change("primary", right, wrong)
+		w.pass(time.Minute)
+		if bad() != 1 {
+			t.Errorf("%d bad log-ons, want the first alone", bad())
+		}
+		w.change("primary", `"HeartbeatSeconds": 0`, `"HeartbeatSeconds": 60`)
+		w.pass(time.Minute)
+		if bad() != 1 {
+			t.Errorf("%d bad log-ons after a change of something else, want the first alone", bad())
+		}
+		w.change("primary", wrong, right)
+		w.raise(5)
+		w.awaitDelivered(20 * time.Second)
+	})
+}
+
+// A node that dies in each log-on, again and again, costs two and then minutes of quiet as well.
+func TestDyingInTheLogOnDoesNotLockTheAccount(t *testing.T) {
+	file, _ := passwordFiles(t, "wrong", "")
+	inWorld(t, site{password: "file:" + file, settings: quick}, func(w *world) {
+		w.consoles[0].Set(scomtest.Faults{Latency: 2 * time.Second, Path: "authenticate"}) // and with authenticationMode
+		tried := func() int { return w.consoles[0].Counters().Requests["authenticate"] }
+		var tries []int
+		for range 5 {
+			before := tried()
+			deadline := time.Now().Add(20 * time.Second)
+			for tried() == before && time.Now().Before(deadline) {
+				w.pass(50 * time.Millisecond)
+			}
+			w.crash("primary") // before the answer
+			tries = append(tries, tried())
+			w.start("primary")
+		}
+		if want := []int{1, 2, 2, 2, 2}; !slices.Equal(tries, want) {
+			t.Errorf("log-ons that the console has seen after each death: %v, want %v", tries, want)
+		}
+	})
+}
