@@ -3,12 +3,14 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"scomconnector/api/client"
 	"scomconnector/cluster"
 	"scomconnector/cmd/settings"
 )
@@ -159,16 +161,56 @@ func (e *exam) read() {
 		e.why = "a witness speaks neither to SCOM nor to Moogsoft"
 		return
 	}
-	path := e.opt.ClusterFile
-	if path == "" {
-		path = filepath.Join(n.Dir, settings.ClusterFileName)
-	}
+	path := e.clusterFile()
 	s, faults := settings.LoadCluster(path, settings.Options{Dir: n.Dir})
 	if len(faults) > 0 {
 		e.why = settings.ClusterFileName + " cannot be used: see above"
 		return
 	}
 	e.cluster = s
+}
+
+func (e *exam) clusterFile() string {
+	if e.opt.ClusterFile != "" {
+		return e.opt.ClusterFile
+	}
+	return filepath.Join(e.node.Dir, settings.ClusterFileName)
+}
+
+// inUse takes the settings that the running cluster uses in place of the file's, where these are others or there is no file. Its plain
+// secrets are not shown by a node; the file's serve where it names the same servers.
+func (e *exam) inUse(ctx context.Context, c *client.Client, p *part, differs bool) {
+	if e.node.Role == cluster.Witness || e.cluster != nil && !differs {
+		return
+	}
+	theirs, err := c.Settings(ctx, 0)
+	if err != nil {
+		e.stayWithFile(p, "the settings in use cannot be read: "+err.Error())
+		return
+	}
+	own, _ := os.ReadFile(e.clusterFile()) // without it the plain secrets stay hidden
+	name := fmt.Sprintf("settings version %d", theirs.Version)
+	s, faults := settings.ParseCluster(name, settings.Unmasked([]byte(theirs.Text), own), settings.Options{Dir: e.node.Dir})
+	if len(faults) > 0 {
+		e.stayWithFile(p, faults[0].String())
+		return
+	}
+	seen := fmt.Sprintf("version %d is in use, and what follows is about it", theirs.Version)
+	if e.cluster != nil {
+		p.add("settings", finding{Warning, seen + "; the file differs", "scomconnector config diff " + settings.ClusterFileName})
+	} else {
+		p.add("settings", ok("%s", seen))
+	}
+	e.cluster = s
+}
+
+func (e *exam) stayWithFile(p *part, why string) {
+	if e.cluster == nil {
+		p.add("settings", notTried("%s", why))
+		e.why = "neither the file nor the settings in use can be used: see above"
+		return
+	}
+	p.add("settings", finding{Warning, "the file differs from the settings in use, and what follows is about the file: " + why, "scomconnector config diff " + settings.ClusterFileName})
 }
 
 // settings turns what check says into hops.

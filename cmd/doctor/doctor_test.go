@@ -279,6 +279,34 @@ func TestTheProbesDoWhatTheySay(t *testing.T) {
 	w.must(w.examine(), "scom scom1 close", Fail, "")
 }
 
+// A node without the file takes the settings in use; a plain secret, which no node shows, is said to be missing.
+func TestANodeWithoutTheFile(t *testing.T) {
+	t.Parallel()
+	for password, want := range map[string]Result{"file:scom-password": OK, "plain:(hidden)": NotTried} {
+		w := newWard(t, scomtest.Options{}, publishertest.Options{})
+		inUse := fmt.Sprintf(`{"ScomServers": [%s], "MoogServers": [%s]}`, swap(w.scom[0], "file:scom-password", password), w.moog[0])
+		srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/api/v1/config" {
+				json.NewEncoder(rw).Encode(v1.Settings{Version: 7, Text: inUse})
+				return
+			}
+			json.NewEncoder(rw).Encode(v1.Status{Node: "primary", Leader: "secondary", Verdict: v1.Verdict{Level: v1.OK}})
+		}))
+		w.opt.NodeFile, w.opt.URL = filepath.Join(w.dir, "node.json"), srv.URL
+		w.put("node.json", w.node)
+		if err := os.Mkdir(filepath.Join(w.dir, "data", "raft"), 0o700); err != nil { // it has been a member before
+			t.Fatal(err)
+		}
+		w.put("data/raft/raft.db", "")
+		r := Run(t.Context(), w.opt)
+		w.must(r, "node primary settings", want, "")
+		if h, found := hop(r, "scom scom1 log-on"); found != (want == OK) || found && h.Result != OK {
+			t.Errorf("%s: log-on %+v, found: %v", password, h, found)
+		}
+		srv.Close()
+	}
+}
+
 // What only the cluster knows is asked of the running node.
 func TestTheRunningNodeIsAsked(t *testing.T) {
 	t.Parallel()
@@ -295,7 +323,9 @@ func TestTheRunningNodeIsAsked(t *testing.T) {
 		{"stands by", func(s *v1.Status) { s.Leader = "secondary" }, "scom scom1 lateness", NotTried, "secondary does"},
 		{"stopped", func(s *v1.Status) { s.Verdict = v1.Verdict{Level: v1.Stopped, Text: "NOT DELIVERING", Do: "this"} }, "node primary status", Fail, "NOT DELIVERING"},
 		{"another node", func(s *v1.Status) { s.Node = "secondary" }, "node primary status", Warning, "is the node secondary"},
-		{"the file differs", func(s *v1.Status) { s.Config.DiffersFromFile = true }, "node primary settings", Warning, "differs from the settings in use"},
+		{"the file differs", func(s *v1.Status) { s.Config.DiffersFromFile = true }, "scom in-use name", OK, ""},
+		{"the file differs, and it is said", func(s *v1.Status) { s.Config.DiffersFromFile = true }, "node primary settings", Warning, "version 7 is in use"},
+		{"the file is the settings in use", func(s *v1.Status) {}, "scom scom1 name", OK, ""},
 		{"the account is left alone", func(s *v1.Status) {
 			s.SCOM = []v1.Console{{State: "failing", LastError: `log-on of CONTOSO\svc was refused: the next try is at 12:00:00 UTC, so that the account is not locked`}}
 		}, "scom scom1 log-on", NotTried, "--force"},
@@ -305,7 +335,14 @@ func TestTheRunningNodeIsAsked(t *testing.T) {
 			s := well
 			s.Pipelines = []v1.Pipeline{well.Pipelines[0]}
 			c.change(&s)
-			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { json.NewEncoder(rw).Encode(s) }))
+			inUse := fmt.Sprintf(`{"ScomServers": [%s], "MoogServers": [%s]}`, swap(w.scom[0], `"scom1"`, `"in-use"`), w.moog[0])
+			srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/api/v1/config" {
+					json.NewEncoder(rw).Encode(v1.Settings{Version: 7, Text: inUse})
+					return
+				}
+				json.NewEncoder(rw).Encode(s)
+			}))
 			defer srv.Close()
 			w.opt.URL = srv.URL
 			r := w.examine()

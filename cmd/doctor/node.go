@@ -89,9 +89,7 @@ func (e *exam) askNode(ctx context.Context, p *part) *running {
 		return nil
 	}
 	p.add("status", judgeVerdict(s))
-	if s.Config.DiffersFromFile {
-		p.add("settings", finding{Warning, "the file differs from the settings in use; what follows is about the file", "scomconnector config diff " + settings.ClusterFileName})
-	}
+	e.inUse(ctx, c, p, s.Config.DiffersFromFile)
 	return &running{status: s}
 }
 
