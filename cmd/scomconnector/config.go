@@ -32,7 +32,9 @@ shown: where a text says plain:(hidden), applying it keeps the one that is set.
       puts version N into use again; without N the one before the version in use
   config import FILE
       reads the original connector's SCOMConnectorConfig.json and writes ours: the same keys, with what cannot
-      be taken over replaced, a comment at each place, and a report of what is left. Asks no node
+      be taken over replaced, a comment at each place, and a report of what is left. The original's position, in
+      SCOMLastPollTime.json beside it, becomes InitialLookback; what its SCOMConnector.exe.config says of the log is
+      shown as node.json has it. Asks no node
 
   --node FILE         node.json of this machine's node, which is asked without --url (default as for run)
   --url URL           another node of the cluster
@@ -42,6 +44,8 @@ shown: where a text says plain:(hidden), applying it keeps the one that is set.
   --version N         show: another version than the one in use
   --versions          show: which versions are kept, by whom and from when
   --out FILE          import: where to write (default: standard output; never overwrites)
+  --poll-time FILE    import: SCOMLastPollTime.json, if it is not beside FILE
+  --log-config FILE   import: SCOMConnector.exe.config, if it is neither beside FILE nor above
   --answer KEY=VALUE  import: a value for a key, such as 'ScomServers[0].Password=file:scom-password'
 
 example: scomconnector config show > new.json     then edit new.json

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -23,7 +24,10 @@ mark that lets it start first. Nothing is overwritten. Asks on a terminal for wh
   --scom HOST        SCOM web console; several: repeat, or commas; the preferred first
   --scom-user USER   DOMAIN\user that reads SCOM
   --lam URL          the SCOM LAM, https://HOST/events/NAME; several: repeat, the preferred first
-  --import FILE      the original connector's SCOMConnectorConfig.json
+  --import FILE      the original connector's SCOMConnectorConfig.json; its position and its log levels are taken over,
+                     too, from SCOMLastPollTime.json beside it and SCOMConnector.exe.config beside it or above
+  --poll-time FILE   that SCOMLastPollTime.json, if it is elsewhere
+  --log-config FILE  that SCOMConnector.exe.config, if it is elsewhere
   --answer KEY=VALUE what the import asks for, such as 'ScomServers[0].Password=env:SCOM_PASSWORD'
   --out DIR          folder to make the nodes' folders in
 
@@ -43,6 +47,8 @@ func runInit(t terminal, args []string) error {
 	fs.StringVar(&o.ScomUser, "scom-user", "", "")
 	fs.Var(&lam, "lam", "")
 	fs.StringVar(&o.Import, "import", "", "")
+	fs.StringVar(&o.PollTime, "poll-time", "", "")
+	fs.StringVar(&o.LogConfig, "log-config", "", "")
 	fs.Var(answers, "answer", "")
 	fs.StringVar(&o.Out, "out", "", "")
 	if err := parse(fs, args, 0); err != nil {
@@ -87,9 +93,11 @@ func runCheck(t terminal, args []string) error {
 
 // importConfig turns the original connector's settings into ours.
 func importConfig(t terminal, args []string) error {
-	var to string
+	var to, pollTime, logConfig string
 	answers := pairs{}
 	fs := flags("config import")
+	fs.StringVar(&pollTime, "poll-time", "", "")
+	fs.StringVar(&logConfig, "log-config", "", "")
 	fs.StringVar(&to, "out", "", "")
 	fs.Var(answers, "answer", "")
 	file, err := argument(fs, args)
@@ -103,10 +111,16 @@ func importConfig(t terminal, args []string) error {
 	if err != nil {
 		return fmt.Errorf("read the file to import: %w", err)
 	}
-	out, report, err := settings.Import(text, answers)
+	now := time.Now()
+	past, err := settings.ReadPast(file, pollTime, logConfig, now)
+	if err != nil {
+		return err
+	}
+	out, report, err := settings.ImportFrom(text, answers, past.Position, now)
 	if err != nil {
 		return fmt.Errorf("import %s: %w", file, err)
 	}
+	report = append(report, past.Findings...)
 	if to == "" {
 		_, err = t.out.Write(out)
 	} else {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tailscale/hujson"
 )
@@ -38,6 +39,11 @@ func (f Finding) String() string {
 // a key that is not there is added. The report names what is left to answer. The error says that the text
 // is no settings file at all, or that an answer cannot be used.
 func Import(text []byte, answers map[string]string) (out []byte, report []Finding, err error) {
+	return ImportFrom(text, answers, time.Time{}, time.Time{})
+}
+
+// ImportFrom is Import that goes on from the original's position, which PollTime has read; zero: there is none.
+func ImportFrom(text []byte, answers map[string]string, position, now time.Time) (out []byte, report []Finding, err error) {
 	v, fault := parse("the imported file", text)
 	if fault != nil {
 		return nil, nil, errors.New(fault.String())
@@ -49,6 +55,9 @@ func Import(text []byte, answers map[string]string) (out []byte, report []Findin
 	im.index("", &v)
 	if err := im.answer(answers); err != nil {
 		return nil, nil, err
+	}
+	if !position.IsZero() {
+		im.lookback(position, now)
 	}
 	im.secrets()
 	im.addresses()

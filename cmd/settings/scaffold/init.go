@@ -25,6 +25,8 @@ type Options struct {
 	Lam       []string
 	ScomUser  string            // DOMAIN\user; may be empty
 	Import    string            // an original SCOMConnectorConfig.json; may be empty
+	PollTime  string            // its SCOMLastPollTime.json; empty: beside it, if it is there
+	LogConfig string            // its SCOMConnector.exe.config; empty: beside it or above, if it is there
 	Answers   map[string]string // for what Import asks
 	Out       string            // folder to make the nodes' folders in
 	// Random is where the operator token comes from; nil is the system's generator.
@@ -76,11 +78,11 @@ func Init(o Options, in io.Reader, out io.Writer) error {
 		return err
 	}
 	p := plan{Options: o, Machines: o.machines()}
-	if err := p.cluster(); err != nil {
-		return err
-	}
 	if p.Now.IsZero() {
 		p.Now = time.Now()
+	}
+	if err := p.cluster(); err != nil {
+		return err
 	}
 	folders, err := p.folders()
 	if err != nil {
@@ -164,6 +166,7 @@ type plan struct {
 	Findings []settings.Finding
 	Secrets  []secretFile // files the operator has to write
 	Faults   settings.Faults
+	Past     settings.Past
 	// The ends of the node-to-node certificates and of their authority; zero without Tls.
 	NodeCertEnds, AuthorityEnds time.Time
 }
@@ -207,6 +210,9 @@ func (p *plan) imported() error {
 	if err != nil {
 		return fmt.Errorf("read the file to import: %w", err)
 	}
+	if p.Past, err = settings.ReadPast(p.Import, p.PollTime, p.LogConfig, p.Now); err != nil {
+		return err
+	}
 	answers := map[string]string{}
 	_, open, err := settings.Import(text, p.Answers)
 	if err != nil {
@@ -222,11 +228,11 @@ func (p *plan) imported() error {
 	for k, v := range p.Answers {
 		answers[k] = v
 	}
-	config, findings, err := settings.Import(text, answers)
+	config, findings, err := settings.ImportFrom(text, answers, p.Past.Position, p.Now)
 	if err != nil {
 		return err
 	}
-	p.Findings = findings
+	p.Findings = append(findings, p.Past.Findings...)
 	if len(p.Scom)+len(p.Lam) == 0 {
 		p.Config = config
 		return nil

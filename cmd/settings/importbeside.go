@@ -1,0 +1,91 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Past is what the original kept beside its settings.
+type Past struct {
+	Position time.Time // zero: not known
+	Log      *Log      // nil: not known
+	Findings []Finding
+}
+
+// ReadPast reads the original's position and log levels. Files that are not named are looked for where the original has them: beside
+// its settings and, for the log, in the folder above. What is found there and cannot be understood is a finding; a named file must be good.
+func ReadPast(importFile, pollTime, logConfig string, now time.Time) (Past, error) {
+	var p Past
+	dir := filepath.Dir(importFile)
+	err := beside(pollTime, []string{filepath.Join(dir, PollTimeFileName)}, func(file string, text []byte) (err error) {
+		p.Position, err = PollTime(text, now)
+		return err
+	}, func(file string, err error) {
+		p.Findings = append(p.Findings, Finding{Key: PollTimeFileName, Open: true, Text: fmt.Sprintf("%s: %v: set InitialLookback so that it reaches back to when the original stopped", file, err)})
+	})
+	if err != nil {
+		return p, err
+	}
+	err = beside(logConfig, []string{filepath.Join(dir, LogConfigFileName), filepath.Join(dir, "..", LogConfigFileName)}, func(file string, text []byte) error {
+		log, found, err := LogSettings(text)
+		if err != nil {
+			return err
+		}
+		p.Log = &log
+		p.Findings = append(p.Findings, Finding{Key: LogConfigFileName, Text: "its levels are, as node.json says it and init --import writes it, " + log.Text()})
+		for _, f := range found {
+			p.Findings = append(p.Findings, Finding{Key: LogConfigFileName + " " + f.Key, Text: f.Text})
+		}
+		return nil
+	}, func(file string, err error) {
+		p.Findings = append(p.Findings, Finding{Key: LogConfigFileName, Text: fmt.Sprintf("%s: %v: the log has level INFO", file, err)})
+	})
+	if _, statErr := os.Stat(filepath.Join(dir, "MCMServiceConfig.json")); statErr == nil {
+		p.Findings = append(p.Findings, Finding{Key: "MCMServiceConfig.json", Text: "is not needed: who is Primary and Secondary stands in each node.json, which init --primary --secondary writes"})
+	}
+	return p, err
+}
+
+// beside reads the named file, or the first of the usual ones that is there.
+func beside(named string, usual []string, read func(file string, text []byte) error, bad func(file string, err error)) error {
+	if named != "" {
+		text, err := readSmall(named)
+		if err == nil {
+			err = read(named, text)
+		}
+		if err != nil {
+			return fmt.Errorf("read %s: %w", named, err)
+		}
+		return nil
+	}
+	for _, file := range usual {
+		text, err := readSmall(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil {
+			err = read(file, text)
+		}
+		if err != nil {
+			bad(file, err)
+		}
+		return nil
+	}
+	return nil
+}
+
+// readSmall reads a file of at most a MiB; the original's have a few KiB.
+func readSmall(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > 1<<20 {
+		return nil, fmt.Errorf("it has %d bytes: is it another file?", info.Size())
+	}
+	return os.ReadFile(file)
+}
