@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -232,7 +233,7 @@ func (p *plan) imported() error {
 	if err != nil {
 		return err
 	}
-	p.Findings = append(findings, p.Past.Findings...)
+	p.Findings = slices.Concat(findings, p.Past.Findings)
 	if len(p.Scom)+len(p.Lam) == 0 {
 		p.Config = config
 		return nil
