@@ -264,7 +264,7 @@ func (s *server) actForm(w http.ResponseWriter, r *http.Request) {
 	f, formErr := readFields(r, append(d.allowed(s.deps.Status(), nil), "code", "token"))
 	by, err := s.operator(r, f["token"], f["token"] != "")
 	if err != nil {
-		s.audit.refused(r, err)
+		s.audit.refused(r, err, s.strangers)
 		s.refuseAct(w, r, d, f, err)
 		return
 	}

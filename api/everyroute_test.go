@@ -181,6 +181,18 @@ func TestEveryRouteThatChangesIsAudited(t *testing.T) {
 	}
 }
 
+// Two who try in turn do not fill the log either.
+func TestStrangersCannotFillTheAudit(t *testing.T) {
+	n := &node{status: healthy(), operators: "s3cret"}
+	h := n.handler("")
+	for i := range 500 {
+		served{http.MethodPost, "/api/v1/transfer"}.ask(h, from([]string{"192.0.2.9:1", "198.51.100.1:1"}[i%2]))
+	}
+	if got := strings.Count(n.log.String(), "\n"); got < 2 || got > 3*strangeBurst {
+		t.Errorf("500 attempts make %d lines, want at most %d", got, 3*strangeBurst)
+	}
+}
+
 // A body beyond the limit is refused before it is read, whoever sends it, and whether or not it says how long it is.
 func TestEveryRouteBoundsItsBody(t *testing.T) {
 	n := &node{status: healthy(), operators: "s3cret"}

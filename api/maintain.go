@@ -55,7 +55,7 @@ func (s *server) maintenanceForm(w http.ResponseWriter, r *http.Request) {
 	o, formErr := f.order(formErr)
 	by, err := s.operator(r, o.token, o.token != "")
 	if err != nil {
-		s.audit.refused(r, err)
+		s.audit.refused(r, err, s.strangers)
 		s.refuseForm(w, r, o, err)
 		return
 	}

@@ -38,7 +38,7 @@ func (s *server) writing(limit time.Duration, h func(r *http.Request, by string)
 		given, ok := bearer(r)
 		by, err := s.operator(r, given, ok)
 		if err != nil {
-			s.audit.refused(r, err)
+			s.audit.refused(r, err, s.strangers)
 			refuse(w, err)
 			return
 		}
@@ -80,8 +80,9 @@ type audit struct {
 	last string     // refusal that was logged last
 }
 
-// refused logs a stranger's attempt once, however often it is repeated: the log must not be his to fill.
-func (a *audit) refused(r *http.Request, err error) {
+// refused logs a stranger's attempt once, however often it is repeated, and what several try in turn as long as there is not too
+// much of it: the log must not be theirs to fill.
+func (a *audit) refused(r *http.Request, err error, s *strangers) {
 	host, _, splitErr := net.SplitHostPort(r.RemoteAddr)
 	if splitErr != nil {
 		host = r.RemoteAddr
@@ -91,7 +92,7 @@ func (a *audit) refused(r *http.Request, err error) {
 	again := now == a.last
 	a.last = now
 	a.mu.Unlock()
-	if !again {
+	if !again && s.allow(r.RemoteAddr) {
 		a.log.Warn("operator write refused", "from", r.RemoteAddr, "what", r.Method+" "+clip(r.URL.EscapedPath(), 200), "error", err)
 	}
 }
