@@ -46,7 +46,7 @@ func commands() []command {
 		{"run", "[--node FILE] [--config FILE]", "run this node until it is told to stop", runNode, helpRun},
 		{"demo", "[--storm N] [--for TIME]", "show it working: simulated SCOM and LAM, a three-node cluster", runDemo, helpDemo},
 		{"init", "--primary HOST --scom HOST --lam URL --out DIR", "write ready-to-copy files for each node", runInit, helpInit},
-		{"check", "[--node FILE] [--config FILE]", "read both settings files and say all that is wrong", runCheck, helpCheck},
+		{"check", "[--node FILE] [--config FILE] [--json]", "read both settings files and say all that is wrong", runCheck, helpCheck},
 		{"doctor", "[--node FILE] [--config FILE] [--probe-lam] [--probe-write ID]", "look at every hop between SCOM and Moogsoft, and say what to do", runDoctor, helpDoctor},
 		{"cert", "ca|issue|renew|show [flags]", "certificates between the nodes: make, renew, show", runCert, helpCert},
 		{"config", "show|diff|apply|rollback|import [flags]", "the settings that the cluster shares: see, change, undo", runConfig, helpConfig},
@@ -63,7 +63,7 @@ func commands() []command {
 		{"secret", "keygen|seal [--node FILE] [--for KEY]", "seal passwords, so that the settings may show them to anybody", runSecret, helpSecret},
 		{"service", "install|uninstall|start|stop [flags]", "have the operating system hold this node", runService, helpService},
 		{"upgrade-check", "[--to VERSION] [flags]", "which node to upgrade next, so that nothing is interrupted", runUpgradeCheck, helpUpgrade},
-		{"version", "", "print the version", runVersion, helpVersion},
+		{"version", "[--json]", "print the version", runVersion, helpVersion},
 	}
 }
 
@@ -205,12 +205,19 @@ func (l *list) Set(s string) error {
 
 const helpVersion = `Prints the program's version, the Go version it was built with, and its platform.
 
+  --json   the same as JSON
+
 example: scomconnector version
 `
 
 func runVersion(t terminal, args []string) error {
-	if err := parse(flags("version"), args, 0); err != nil {
+	fs := flags("version")
+	asJSON := fs.Bool("json", false, "")
+	if err := parse(fs, args, 0); err != nil {
 		return err
+	}
+	if *asJSON {
+		return printJSON(t, map[string]string{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH})
 	}
 	fmt.Fprintf(t.out, "scomconnector %s (%s, %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil

@@ -71,6 +71,7 @@ folders, ports), and prints every error and warning with its line. Starts nothin
 
   --node FILE     this node's settings
   --config FILE   the cluster's settings (default SCOMConnectorConfig.json beside node.json)
+  --json          {"ok", "errors", "warnings", "notes"}
 
 example: scomconnector check --node /etc/scomconnector/node.json
 `
@@ -80,15 +81,39 @@ func runCheck(t terminal, args []string) error {
 	fs := flags("check")
 	fs.StringVar(&f.node, "node", defaultNodeFile(), "")
 	fs.StringVar(&f.cluster, "config", "", "")
+	asJSON := fs.Bool("json", false, "")
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
 	report := settings.Check(f.node, f.cluster)
-	report.Print(t.out)
+	if *asJSON {
+		if err := printJSON(t, checked(&report)); err != nil {
+			return err
+		}
+	} else {
+		report.Print(t.out)
+	}
 	if !report.OK() {
 		return errReported
 	}
 	return nil
+}
+
+// checked is a report for programs.
+func checked(r *settings.Report) any {
+	out := struct {
+		OK       bool     `json:"ok"`
+		Errors   []string `json:"errors"`
+		Warnings []string `json:"warnings"`
+		Notes    []string `json:"notes"`
+	}{r.OK(), []string{}, []string{}, append([]string{}, r.Notes...)}
+	for _, f := range r.Faults {
+		out.Errors = append(out.Errors, f.String())
+	}
+	for _, w := range r.Warnings {
+		out.Warnings = append(out.Warnings, w.String())
+	}
+	return out
 }
 
 // importConfig turns the original connector's settings into ours.
