@@ -23,8 +23,7 @@ type change struct {
 // keep is the one goroutine that starts, stops and replaces raft once the node is open: it forms or joins a cluster, yields
 // to a higher epoch, takes over, and carries out what others ask of it by change.
 func (n *Node) keep(ctx context.Context) {
-	tick, daily := time.NewTicker(keepEvery), time.NewTicker(24*time.Hour)
-	defer tick.Stop()
+	daily := time.NewTicker(24 * time.Hour)
 	defer daily.Stop()
 	for ctx.Err() == nil && n.failedNow() == nil { // what was left half done is then not to be taken for an empty folder
 		if err := n.look(ctx); err != nil {
@@ -46,7 +45,7 @@ func (n *Node) keep(ctx context.Context) {
 			c.done <- c.do()
 		case why := <-n.rebuilds:
 			n.rebuild(why) //nolint:errcheck // it has ended the node
-		case <-tick.C:
+		case <-time.After(n.nextBeat(keepEvery)):
 		case now := <-daily.C:
 			if err := n.pruneArchives(now); err != nil {
 				n.log.Warn("old archives were not removed", "error", err)

@@ -104,7 +104,7 @@ func (n *Node) guardPair(ctx context.Context, t *term) {
 	for _, p = range n.peers { // there is one
 	}
 	progress := progress{at: time.Now()}
-	for pause(ctx, guardEvery) {
+	for n.beat(ctx, guardEvery) {
 		if suffrage(n.servers(), p.NodeID) != "voter" {
 			progress.at = time.Now()
 			continue

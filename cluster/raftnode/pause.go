@@ -11,9 +11,9 @@ import (
 // costs one election and cannot be told apart. A process that was merely stopped sees both clocks jump; raft itself gives up its
 // leadership then, and the patience before a takeover starts anew.
 func (n *Node) watchClocks(ctx context.Context) {
-	every := max(n.timing.lease/4, 50*time.Millisecond)
+	every := max(n.timing.lease/5, leaseEvery)
 	mono, wall := time.Now(), n.cfg.Wall()
-	for pause(ctx, every) {
+	for n.beat(ctx, every) {
 		now, there := time.Now(), n.cfg.Wall()
 		passed, shown := now.Sub(mono), there.Sub(wall)
 		mono, wall = now, there

@@ -185,7 +185,7 @@ func (n *Node) watchOnce(ctx context.Context, p *peer) error {
 	}
 	defer conn.Close()
 	for {
-		if !pause(ctx, statusEvery) {
+		if !n.beat(ctx, statusEvery) {
 			return ctx.Err()
 		}
 		r, err := exchange(ctx, conn, request{Op: opStatus}, statusTimeout)
@@ -240,6 +240,14 @@ func (n *Node) ask(ctx context.Context, m cluster.Member, r request) (response, 
 
 // maxCall bounds a call whose caller gives no deadline.
 const maxCall = 30 * time.Second
+
+// beat waits until the next multiple of every since the node was opened; false: ctx has ended. What a node at rest costs is mostly its
+// waking up, so what it does for itself it does at the same moments.
+func (n *Node) beat(ctx context.Context, every time.Duration) bool {
+	return pause(ctx, n.nextBeat(every))
+}
+
+func (n *Node) nextBeat(every time.Duration) time.Duration { return every - time.Since(n.opened)%every }
 
 // pause waits; false: ctx has ended.
 func pause(ctx context.Context, d time.Duration) bool {

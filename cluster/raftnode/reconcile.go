@@ -22,7 +22,7 @@ const (
 // before it may come back.
 func (n *Node) reconcile(ctx context.Context, t *term) {
 	said := map[string]string{}
-	for pause(ctx, reconcileEvery) {
+	for len(n.peers) > 0 && n.beat(ctx, reconcileEvery) {
 		for _, m := range n.cfg.Members {
 			p := n.peers[m.NodeID]
 			if p == nil {

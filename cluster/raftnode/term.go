@@ -286,7 +286,7 @@ func (n *Node) flagged(ctx context.Context, may bool) <-chan struct{} {
 	changed := make(chan struct{})
 	go func() { // ends with the lead
 		for n.mayLead() == may {
-			if !pause(ctx, keepEvery) {
+			if !n.beat(ctx, keepEvery) {
 				return
 			}
 		}
