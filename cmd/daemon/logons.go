@@ -150,7 +150,7 @@ func (n *node) logonAlarm() poller.Alarm {
 const doAboutLogon = "correct Domain, UserId or Password in the settings, or the file that holds the password: a change is tried at once; if the account is locked or expired, mend that in the directory and wait for the next try"
 
 func aboutLogon(r scom.RefusedAccount) string {
-	return fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s). It was tried %s; no node tries before %s, so that the account is not locked.",
+	return fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s). It was tried %s; no node tries before %s, "+scom.LeftAlone+".",
 		r.Account, r.Console, r.Reason, times(r.Number), r.Until.UTC().Format("15:04:05 UTC"))
 }
 

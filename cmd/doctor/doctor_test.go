@@ -12,6 +12,7 @@ import (
 	"time"
 
 	v1 "scomconnector/api/v1"
+	"scomconnector/poller/scom"
 	"scomconnector/poller/scom/scomtest"
 	"scomconnector/publisher/publishertest"
 )
@@ -326,6 +327,9 @@ func TestTheRunningNodeIsAsked(t *testing.T) {
 		{"the file differs", func(s *v1.Status) { s.Config.DiffersFromFile = true }, "scom in-use name", OK, ""},
 		{"the file differs, and it is said", func(s *v1.Status) { s.Config.DiffersFromFile = true }, "node primary settings", Warning, "version 7 is in use"},
 		{"the file is the settings in use", func(s *v1.Status) {}, "scom scom1 name", OK, ""},
+		{"the verdict says that the account is left alone", func(s *v1.Status) {
+			s.Verdict = v1.Verdict{Level: v1.Stopped, Text: "SCOM refuses the log-on of x at y (z). No node tries before 12:00:00 UTC, " + scom.LeftAlone + "."}
+		}, "scom scom1 log-on", NotTried, "the running cluster leaves the account alone"},
 		{"the account is left alone", func(s *v1.Status) {
 			s.SCOM = []v1.Console{{State: "failing", LastError: `log-on of CONTOSO\svc was refused: the next try is at 12:00:00 UTC, so that the account is not locked`}}
 		}, "scom scom1 log-on", NotTried, "--force"},

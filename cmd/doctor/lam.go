@@ -154,7 +154,11 @@ func judgeDelivery(d alert.Delivery) finding {
 		r := d.Refusals[0]
 		return finding{Fail, fmt.Sprintf("it refused a test event (HTTP %d): %s", r.Status, r.Answer), "check the token (AuthTokenCode), MoogUrl, and the LAM's log"}
 	}
-	return finding{Fail, unwrapAway(d), "check the LAM in the settings, and its log"}
+	do := "check the LAM in the settings, and its log"
+	if d.Err != nil && d.Err.Do != "" {
+		do = d.Err.Do // as on the page
+	}
+	return finding{Fail, unwrapAway(d), do}
 }
 
 func unwrapAway(d alert.Delivery) string {

@@ -18,6 +18,7 @@ import (
 	"scomconnector/cluster"
 	"scomconnector/cluster/port"
 	"scomconnector/cmd/settings"
+	"scomconnector/poller/scom"
 )
 
 // running is what the running node of this machine says; nil: it does not answer.
@@ -31,9 +32,12 @@ func (r *running) leftAlone() string {
 		return ""
 	}
 	for _, c := range r.status.SCOM {
-		if strings.Contains(c.LastError, "so that the account is not locked") && c.State == "failing" {
+		if strings.Contains(c.LastError, scom.LeftAlone) && c.State == "failing" {
 			return c.LastError
 		}
+	}
+	if v := r.status.Verdict; v.Level != v1.OK && strings.Contains(v.Text, scom.LeftAlone) {
+		return v.Text
 	}
 	return ""
 }

@@ -221,6 +221,9 @@ func (a *account) left(now time.Time) time.Duration {
 	return max(0, left)
 }
 
+// LeftAlone ends the words of every failure that no console caused just now, but the pause after a refused log-on.
+const LeftAlone = "so that the account is not locked"
+
 // paused is the failure to report while no log-on may be made, else nil.
 func (a *account) paused(now time.Time) *failure {
 	left := a.left(now)
@@ -232,7 +235,7 @@ func (a *account) paused(now time.Time) *failure {
 	return &failure{
 		class: alert.FaultAuth,
 		away:  true,
-		err: fmt.Errorf("log-on of %s was refused (%s): correct user and password; the next try is at %s, so that the account is not locked",
+		err: fmt.Errorf("log-on of %s was refused (%s): correct user and password; the next try is at %s, "+LeftAlone,
 			a.name, a.known.Reason, a.known.Until.UTC().Format("15:04:05 UTC")),
 		unsent: true,
 	}
