@@ -296,3 +296,36 @@ func TestRealTicketsAreRenewed(t *testing.T) {
 	}
 	t.Logf("%d polls, %d log-ons, %d tickets", polls, granters, services)
 }
+
+// A whole node with Kerberos against real servers: a wrong password is one bad log-on, told in plain words and in Moogsoft, and
+// ends with the corrected settings.
+func TestRealNodeWithKerberos(t *testing.T) {
+	t.Parallel()
+	w := newIIS(t, "10h", "")
+	p := newPlant(t, plantOptions{})
+	p.group = w.group
+	node, config := p.procs[0], p.path("n1", "SCOMConnectorConfig.json")
+	p.edit(config, between(t, p, config, `"ScomAddressHost": "sim", `, `}`), fmt.Sprintf(
+		`"Url": "https://localhost:%s/krb", "CaFile": %q, "Auth": "kerberos", "Domain": "SCOM.TEST", "UserId": "alice", "Password": "plain:wrong", "Krb5ConfFile": %q`,
+		portOf(w.apache.secure), w.apache.ca, w.realm.conf))
+	p.tool("check", "--node", p.path("n1", "node.json"))
+	node.start()
+	await(t, "the page names the refusal", 30*time.Second, func() bool {
+		s, err := node.status()
+		return err == nil && strings.Contains(s.Verdict.Text, "alice@SCOM.TEST was refused (SCOM.TEST: wrong password or key") && strings.Contains(s.Verdict.Do, "a change is tried at once")
+	})
+	await(t, "Moogsoft is told", 30*time.Second, func() bool {
+		for _, e := range p.lam.Received() {
+			if strings.HasSuffix(e.ExternalID, "::scom-logon") {
+				return true
+			}
+		}
+		return false
+	})
+	p.edit(config, "plain:wrong", "plain:secret")
+	p.tool("config", "apply", config, "--url", node.url, "--yes")
+	p.awaitAll(30 * time.Second)
+	if n := w.realm.badLogOns(); n != 1 {
+		t.Errorf("%d bad log-ons, want 1", n)
+	}
+}
