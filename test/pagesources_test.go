@@ -41,7 +41,7 @@ var sources = map[string]source{
 		for _, c := range w.consoles {
 			c.Set(scomtest.Faults{Status: 503})
 		}
-	}, "Red", []string{"NOT DELIVERING since", "503", "waiting for SCOM", "SCOM Server Status Failing", "Do: check that the web console is up"}, func(w *world) {
+	}, "Red", []string{"NOT DELIVERING since", "503", "waiting for SCOM", "SCOM Server Status Failing", "Do: look at the web console: IIS"}, func(w *world) {
 		for _, c := range w.consoles {
 			c.Heal()
 		}
