@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -241,4 +242,48 @@ func (w *world) drainedWithin(limit time.Duration) {
 	start := time.Now()
 	w.awaitSettled(limit)
 	w.t.Logf("drained %v after SCOM's first answer", time.Since(start))
+}
+
+// A follower is away for so long that its log cannot be continued: it is sent a snapshot, with an outbox of 2,000 requests in it, of which
+// SCOM has carried out a group whose end nobody could record. It leads then, finds that group, and does the others once.
+func TestAFollowerThatWasSentAFullOutboxLeads(t *testing.T) {
+	const n = 2000
+	inWorld(t, site{nodes: 3, settings: quick}, func(w *world) {
+		w.formed()
+		ids := w.raise(n)
+		w.awaitDelivered(time.Minute)
+		w.crash("secondary")
+		w.consoles[0].Set(scomtest.Faults{DoThenHang: true, Path: stateCalls})
+		var answers []posted
+		for group := range slices.Chunk(ids, 400) {
+			var wg sync.WaitGroup
+			more := make([]posted, len(group))
+			for i, id := range group {
+				wg.Go(func() { more[i] = w.ask([]string{"primary", "witness"}[i%2], id, "") })
+			}
+			wg.Wait()
+			answers = append(answers, more...)
+		}
+		w.await("SCOM has made a change", 10*time.Second, func() bool { return w.closedIn(ids) > 0 })
+		// Each group's answer stays out; it is given up, looked for, and found, but for the one under way when the leader dies.
+		w.pass(25 * time.Second) // a snapshot is due every ten seconds
+		w.level = "DEBUG"        // raft says there what it does
+		w.start("secondary")
+		w.await("it has caught up", 10*time.Second, func() bool { return w.status("secondary").Outbox.Pending == w.status("primary").Outbox.Pending })
+		if !strings.Contains(w.log.String(), "nstalled remote snapshot") {
+			t.Fatal("it was sent no snapshot: this tests nothing")
+		}
+		w.awaitVoters()
+		if waiting, done := w.status("secondary").Outbox.Pending, w.closedIn(ids); waiting < n/2 || n-waiting >= done {
+			t.Fatalf("%d wait and SCOM has closed %d, want most to wait, of which some are closed: this tests nothing", waiting, done)
+		}
+		w.crash("primary")
+		w.consoles[0].Heal()
+		w.await("the Secondary leads", 20*time.Second, func() bool { return w.leader() == "secondary" })
+		w.start("primary")
+		w.awaitSettled(20 * time.Second)
+		for i, id := range ids {
+			w.checkOnce(id, answers[i])
+		}
+	})
 }
