@@ -38,16 +38,28 @@ func BenchmarkCloses(b *testing.B) {
 }
 
 // BenchmarkClosesDrained is 5,000 closes that have waited for SCOM, from its first answer until the last one is closed there and
-// recorded.
+// recorded; also after all nodes were killed meanwhile, so that the leader has inherited every one of them.
 func BenchmarkClosesDrained(b *testing.B) {
-	for _, latency := range []time.Duration{0, 50 * time.Millisecond} {
-		b.Run(fmt.Sprintf("SCOM+%v", latency), func(b *testing.B) {
+	for _, c := range []struct {
+		latency time.Duration
+		restart bool
+	}{{0, false}, {50 * time.Millisecond, false}, {0, true}, {50 * time.Millisecond, true}} {
+		b.Run(fmt.Sprintf("SCOM+%v,restart=%v", c.latency, c.restart), func(b *testing.B) {
 			for range b.N {
 				p := newClosesPlant(b, 5000)
 				p.console.Set(scomtest.Faults{Down: true})
-				p.closeAll(1000)
+				p.closeAll(500)
+				if c.restart {
+					for _, pr := range p.procs {
+						pr.kill()
+					}
+					for _, pr := range p.procs {
+						pr.start()
+					}
+					await(b, "a leader", time.Minute, func() bool { return slices.ContainsFunc(p.procs, (*process).leads) })
+				}
 				before := p.console.Counters()
-				p.console.Set(scomtest.Faults{Latency: latency})
+				p.console.Set(scomtest.Faults{Latency: c.latency})
 				await(b, "SCOM answers", time.Minute, func() bool { return p.console.Counters().Bytes > before.Bytes })
 				start := time.Now()
 				await(b, "all are closed in SCOM", time.Minute, p.allClosed)
