@@ -32,7 +32,6 @@ func TestAnHourOfOutageIsFewLines(t *testing.T) {
 		{"the leader alone", 3, func(w *world) { w.stop("secondary"); w.stop("witness") }, func(w *world) { w.start("secondary"); w.start("witness") }, []string{"NOT DELIVERING", "Delivering"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
 			inWorld(t, site{nodes: c.nodes, settings: quick}, func(w *world) {
 				w.raise(3)
 				w.awaitDelivered(time.Minute)

@@ -66,8 +66,10 @@ type site struct {
 	node     string // the same of each node.json, such as `"PairTakeover": "operator",`
 }
 
-// inWorld runs f in a bubble with the daemons already started.
+// inWorld runs f in a bubble with the daemons already started. Worlds run beside each other: none looks at a real clock, and none has
+// anything in common with another.
 func inWorld(t *testing.T, s site, f func(w *world)) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, s)
 		defer w.close()
