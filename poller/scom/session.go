@@ -205,13 +205,14 @@ func onlyAway(err error) error {
 	return err
 }
 
-// askMode learns how the console wants to be logged on to; it decides nothing but a warning.
+// askMode learns how the console wants to be logged on to, which decides nothing but a warning, and whether it answers at all: one that
+// breaks the connection or shows a page would leave it open what became of a log-on, and two such silence the account everywhere.
 func (c *console) askMode(ctx context.Context) error {
 	mode, err := c.small(ctx, request{method: "GET", path: pathMode, repeatable: true, anonymous: true})
 	if err == nil {
 		c.noteMode(mode)
 	}
-	return onlyAway(err)
+	return err
 }
 
 func (c *console) noteMode(mode small) {
