@@ -1,7 +1,9 @@
 package state
 
 import (
+	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"scomconnector/poller/alert"
@@ -26,7 +28,7 @@ type outbox struct {
 // pending is a request that waits. A snapshot reads what stands above the links.
 type pending struct {
 	Request
-	seq  uint64 // places it in the order; unlike times, it cannot be the same for two
+	seq  uint64 // places it in the order, together with its ID: a backend may order several at once
 	size int
 
 	older, younger *pending // of the same alert
@@ -38,6 +40,8 @@ type SettledRequest struct {
 	Outcome Outcome
 	Reason  string
 	At      time.Time
+
+	seq uint64 // places it among the settled ones, for who stores each by itself
 }
 
 // chunkLen is small, since a chunk is copied for each request that leaves it.
@@ -92,7 +96,11 @@ func (o *outbox) add(q Request) {
 	o.put(&pending{Request: q, seq: seq, size: q.size()})
 }
 
-// put appends p, whose seq is the highest.
+func comparePending(p, q *pending) int {
+	return cmp.Or(cmp.Compare(p.seq, q.seq), strings.Compare(p.ID, q.ID))
+}
+
+// put appends p, which is the last in the order.
 func (o *outbox) put(p *pending) {
 	if n := len(o.chunks); n > 0 && len(o.chunks[n-1]) < chunkLen {
 		o.chunks[n-1] = append(o.chunks[n-1], p)
@@ -112,8 +120,8 @@ func (o *outbox) put(p *pending) {
 
 // chunkOf is where p stands in chunks.
 func (o *outbox) chunkOf(p *pending) int {
-	i, _ := slices.BinarySearchFunc(o.chunks, p.seq, func(c []*pending, seq uint64) int {
-		if c[len(c)-1].seq < seq {
+	i, _ := slices.BinarySearchFunc(o.chunks, p, func(c []*pending, p *pending) int {
+		if comparePending(c[len(c)-1], p) < 0 {
 			return -1
 		}
 		return 1 // the first chunk that does not end before it is the one
@@ -194,7 +202,10 @@ func (o *outbox) unpark(p *ParkedRequest) {
 // end remembers how a request ended.
 func (o *outbox) end(q Request, x Outcome, reason string, at time.Time) {
 	q.Comment, q.Fields, q.Doubtful, q.Seen = "", nil, false, 0
-	e := &SettledRequest{Request: q, Outcome: x, Reason: reason, At: at}
+	e := &SettledRequest{Request: q, Outcome: x, Reason: reason, At: at, seq: 1}
+	if n := len(o.settled); n > 0 {
+		e.seq = o.settled[n-1].seq + 1
+	}
 	o.settled = append(o.settled, e)
 	o.ended[q.ID] = e
 }

@@ -143,7 +143,7 @@ func (m *modelBox) settle(x Settlement, at time.Time) {
 		m.park(ParkedRequest{q, x.Reason, at})
 	}
 	q.Comment, q.Fields = "", nil
-	m.settled = append(m.settled, SettledRequest{q, x.Outcome, x.Reason, at})
+	m.settled = append(m.settled, SettledRequest{Request: q, Outcome: x.Outcome, Reason: x.Reason, At: at})
 	m.settled = slices.DeleteFunc(m.settled, func(e SettledRequest) bool { return !at.Before(e.At.Add(24 * time.Hour)) })
 }
 

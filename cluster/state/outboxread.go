@@ -61,7 +61,14 @@ func (s *State) Settled(id string) (SettledRequest, bool) {
 	if !ended {
 		return SettledRequest{}, false
 	}
-	return *e, true
+	return e.told(), true
+}
+
+// told is e without what is nobody else's business.
+func (e *SettledRequest) told() SettledRequest {
+	c := *e
+	c.seq = 0
+	return c
 }
 
 // SettledList lists at most limit of the requests that Settled knows, newest first.
@@ -74,7 +81,7 @@ func (s *State) SettledList(limit int) []SettledRequest {
 		if len(out) == limit {
 			break
 		}
-		out = append(out, *e)
+		out = append(out, e.told())
 	}
 	return out
 }

@@ -40,11 +40,13 @@ func (s *outboxSnapshot) write(o *recordWriter) {
 }
 
 func (in *recordReader) outbox(o *outbox, requests, refused, settled int) error {
-	seq := uint64(0)
+	var newest *pending
 	for range requests {
-		if err := in.request(o, &seq); err != nil {
+		p, err := in.request(o, newest)
+		if err != nil {
 			return err
 		}
+		newest = p
 	}
 	last := ""
 	for range refused {
@@ -79,26 +81,29 @@ func (o *outbox) taken(q *Request) bool {
 	return twice || o.byID[q.ID] != nil || o.parked[q.ID] != nil
 }
 
-func (in *recordReader) request(o *outbox, seq *uint64) error {
+// request reads the request after before, nil for the first.
+func (in *recordReader) request(o *outbox, before *pending) (*pending, error) {
 	r, err := in.record(recordRequest)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	next := *seq + r.uvarint()
-	p := &pending{Request: r.request(), seq: next}
+	p := &pending{seq: r.uvarint()}
+	if before != nil {
+		p.seq += before.seq
+	}
+	p.Request = r.request()
 	if in.version > 1 {
 		p.Seen = r.millis()
 	}
 	if err := r.end(); err != nil {
-		return err
+		return nil, err
 	}
-	if next <= *seq || o.taken(&p.Request) || p.Seen != 0 && !p.Doubtful {
-		return errOrder
+	if p.seq == 0 || before != nil && comparePending(before, p) >= 0 || o.taken(&p.Request) || p.Seen != 0 && !p.Doubtful {
+		return nil, errOrder
 	}
 	p.size = p.Request.size()
 	o.put(p)
-	*seq = next
-	return nil
+	return p, nil
 }
 
 func (in *recordReader) settled(o *outbox) error {

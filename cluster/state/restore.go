@@ -116,7 +116,7 @@ func (in *recordReader) change(d *data) error {
 	if err != nil {
 		return err
 	}
-	d.changes = append(d.changes, Change{At: r.time(), Node: r.string(), Token: r.token(), Cause: r.string(), Reason: r.string()})
+	d.changes = append(d.changes, r.change())
 	return r.end()
 }
 
@@ -125,7 +125,7 @@ func (in *recordReader) flag(d *data) error {
 	if err != nil {
 		return err
 	}
-	m := Maintenance{Node: r.string(), Sticky: r.bool(), Start: r.uvarint(), Author: r.string(), At: r.time()}
+	m := r.flag()
 	if n := len(d.flags); n > 0 && m.Node <= d.flags[n-1].Node {
 		return errOrder
 	}
@@ -138,7 +138,7 @@ func (in *recordReader) note(d *data) error {
 	if err != nil {
 		return err
 	}
-	d.notes = append(d.notes, Note{Node: r.string(), Epoch: r.epoch(), Text: r.string(), At: r.time()})
+	d.notes = append(d.notes, r.note())
 	return r.end()
 }
 

@@ -158,14 +158,7 @@ func appendConfig(b []byte, c *ConfigVersion) []byte {
 
 func (p *pipeSnapshot) write(o *recordWriter) {
 	b := appendString(o.body(), p.name)
-	b = appendBool(b, p.started)
-	b = appendMillis(b, p.cursor)
-	b = appendMillis(b, p.floor)
-	b = binary.AppendUvarint(b, p.rewinds)
-	b = binary.AppendUvarint(b, p.accepted)
-	b = binary.AppendUvarint(b, p.parkedEver)
-	b = appendStrings(b, p.raised)
-	b = appendTime(b, p.removedAt)
+	b = p.appendPosition(b)
 	b = binary.AppendUvarint(b, uint64(p.n))
 	b = binary.AppendUvarint(b, uint64(len(p.parked)))
 	o.record(recordPipe, b)
