@@ -162,7 +162,8 @@ type Archive struct {
 // MemberView is what this node knows of one member.
 type MemberView struct {
 	Member
-	Suffrage    string // "voter", "nonvoter", "none"
+	// Suffrage is "voter", "nonvoter" or "none"; where an etcd decides, "candidate" stands for a member that could lead.
+	Suffrage    string
 	Fault       string // why it is out of contact; empty: it is in contact, or was never tried
 	Epoch       state.Epoch
 	Start       uint64
@@ -171,6 +172,9 @@ type MemberView struct {
 	Version     string    // program version, as greeted
 	Space       string    // that its disk is nearly full, in an operator's words; empty: there is room, or nothing is known
 }
+
+// Candidate reports whether the member may be made the leader, as far as votes or the like decide.
+func (m MemberView) Candidate() bool { return m.Suffrage == "voter" || m.Suffrage == "candidate" }
 
 // Health is what the watchdogs know.
 type Health struct {
@@ -182,4 +186,25 @@ type Health struct {
 	StoreFault   string        // why the store was given up; empty while it works
 	LeaderSince  time.Time
 	ElectionLost uint64 // terms this node has lost since the start
+	// Lease and Endpoints are of a cluster that is coordinated by an etcd; Voters, CommitIndex and Applied are then its members in
+	// contact, and revisions.
+	Lease     Lease
+	Endpoints []Endpoint
+}
+
+// Lease is the leader's, where there is one. The zero value is none.
+type Lease struct {
+	TTL  time.Duration
+	Left time.Duration // until this node, which leads, must have stopped unless it is renewed; 0 on any other node
+}
+
+// Endpoint is what this node knows of one endpoint of an etcd.
+type Endpoint struct {
+	URL       string
+	Fault     string // why it cannot be used, and what to do; empty: it works
+	Alarm     string // what etcd itself complains about
+	Version   string
+	Leader    bool          // of that etcd
+	SizeBytes int64         // of its database
+	Took      time.Duration // the last answer
 }

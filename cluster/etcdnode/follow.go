@@ -1,0 +1,143 @@
+package etcdnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"scomconnector/cluster/state"
+)
+
+const (
+	// pageKeys and a page's bytes stay well below what gRPC carries: shards have up to 40 KB.
+	pageKeys = 200
+	// retryEtcd is the pause before etcd is tried again.
+	retryEtcd = 300 * time.Millisecond
+)
+
+// follow keeps the replica until ctx ends: it reads everything, watches from there, and begins anew whenever the watch ends, for
+// whatever reason: a compaction has overtaken it, etcd has lost its majority or its data, or this node its contact.
+func (n *Node) follow(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := n.followOnce(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		n.replica.lost()
+		if errors.Is(err, state.ErrUnknownCommand) {
+			n.fail(fmt.Errorf("the keys in etcd were written by a newer scomconnector: upgrade this node: %w", err))
+			return
+		}
+		if err != nil && !errors.Is(err, errReload) {
+			n.noteTrouble(err)
+			pause(ctx, retryEtcd)
+		}
+	}
+}
+
+// errReload: everything is to be read again, and nothing is wrong.
+var errReload = errors.New("reading everything again")
+
+func (n *Node) followOnce(ctx context.Context) error {
+	rev, items, err := n.readAll(ctx)
+	if err != nil {
+		return err
+	}
+	if err := n.admit(ctx, rev, items); err != nil {
+		return err
+	}
+	if err := n.replica.loaded(rev, items); err != nil {
+		return err
+	}
+	n.noteContact(rev)
+	wctx, stop := context.WithCancel(ctx)
+	defer stop()
+	watched := n.kv.Watch(wctx, "", rev+1)
+	for {
+		select {
+		case <-n.reload:
+			return errReload
+		case w, ok := <-watched:
+			switch {
+			case !ok:
+				return errors.New("the watch has ended")
+			case errors.Is(w.Err, errCompacted):
+				n.log.Info("etcd has dropped what this node had not seen yet: reading everything again")
+				return errReload
+			case w.Err != nil:
+				return w.Err
+			}
+			again, err := n.replica.heard(w.Events)
+			if err != nil {
+				return err
+			}
+			n.learned()
+			if again {
+				return errReload
+			}
+		}
+	}
+}
+
+// readAll reads every key as of one revision.
+func (n *Node) readAll(ctx context.Context) (int64, []keyValue, error) {
+	var items []keyValue
+	var revision int64
+	after := ""
+	for {
+		p, err := n.kv.Page(ctx, "", after, pageKeys, revision)
+		if err != nil {
+			return 0, nil, err
+		}
+		if revision == 0 {
+			revision = p.Revision
+		}
+		items = append(items, p.Items...)
+		if !p.More || len(p.Items) == 0 {
+			return revision, items, nil
+		}
+		after = p.Items[len(p.Items)-1].Key
+	}
+}
+
+// admit looks whether what was read is this cluster's, and as new as what this node has seen before. What is not is not taken in: the
+// error says what to do, unless this node can put it right from its own copy, which it then tries.
+func (n *Node) admit(ctx context.Context, rev int64, items []keyValue) error {
+	seen := newReplica()
+	for _, it := range items {
+		if isOwn(it.Key) {
+			seen.ownKey(it.Key, &it)
+		}
+	}
+	mine := n.ident()
+	if seen.cluster == nil {
+		return n.found(ctx, rev)
+	}
+	c := decodeValue[clusterValue](seen.cluster)
+	switch {
+	case c.Format > format:
+		return fmt.Errorf("layout %d: %w", c.Format, state.ErrUnknownCommand)
+	case mine.ClusterID != "" && c.ID != mine.ClusterID:
+		return &trouble{text: fmt.Sprintf("the keys that begin with %s belong to another cluster, %s, and this node to %s: correct Etcd.Prefix or Etcd.Endpoints; "+
+			"a node that is to change over starts with an empty DataDir", n.cfg.Prefix, c.ID, mine.ClusterID), lasting: true}
+	case mine.ClusterID == "" && n.strangers(c.Members):
+		return &trouble{text: fmt.Sprintf("the keys that begin with %s belong to another cluster, whose members are %v: give this one an Etcd.Prefix of its own", n.cfg.Prefix, c.Members), lasting: true}
+	}
+	if rev < n.seenRevision() && n.ownCopy() {
+		n.log.Error("etcd has gone back to an older state, as after a restore from a backup; writing back what this node has", "revision", rev, "seen", n.seenRevision())
+		return n.plantAgain(ctx, seen.cluster)
+	}
+	if rev < n.seenRevision() {
+		n.log.Warn("etcd is at an earlier revision than this node has seen before: it was restored from a backup, or set up anew", "revision", rev, "seen", n.seenRevision())
+	}
+	return n.join(c.ID, rev)
+}
+
+// trouble is what keeps this node from taking part, in one sentence for people.
+type trouble struct {
+	text    string
+	lasting bool // only a person can mend it
+}
+
+func (t *trouble) Error() string { return t.text }

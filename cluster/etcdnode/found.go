@@ -1,0 +1,210 @@
+package etcdnode
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/state"
+)
+
+const (
+	// primaryFirst is how long a Secondary leaves it to the Primary to begin a cluster, and restoreAfter is how long a node leaves it to
+	// the last leader, whose copy is the newest, to write back what etcd has lost.
+	primaryFirst = 10 * time.Second
+	restoreAfter = 10 * time.Second
+)
+
+// strangers reports whether none of those members is one of this node's: two pairs may both call their nodes primary and secondary.
+func (n *Node) strangers(lines []string) bool {
+	own := n.cfg.memberLines()
+	return !slices.ContainsFunc(lines, func(l string) bool { return slices.Contains(own, l) })
+}
+
+// ownCopy reports whether this process has a copy of the cluster's state.
+func (n *Node) ownCopy() bool { return n.replica.state.ClusterID() != "" }
+
+// join keeps that this node belongs to the cluster.
+func (n *Node) join(clusterID string, rev int64) error {
+	return n.remember(func(id *identity) { id.ClusterID, id.Revision = clusterID, max(id.Revision, rev) })
+}
+
+// found is for a prefix that holds no cluster. It begins one, or writes back what etcd has lost; the error says what else there is to do.
+func (n *Node) found(ctx context.Context, rev int64) error {
+	n.mu.Lock()
+	n.contact = time.Now()
+	if n.emptySince.IsZero() {
+		n.emptySince = time.Now()
+	}
+	since := n.emptySince
+	id := n.identity
+	n.mu.Unlock()
+	switch {
+	case n.ownCopy():
+		if n.replica.state.Leader() != n.cfg.NodeID && time.Since(since) < restoreAfter {
+			return &trouble{text: "etcd has lost its keys; waiting for the last leader to write them back"}
+		}
+		n.log.Error("etcd has lost its keys, as after a new data folder or a deletion; writing back what this node has", "revision", rev)
+		return n.plantAgain(ctx, nil)
+	case id.ClusterID != "":
+		return &trouble{lasting: true, text: fmt.Sprintf("the keys that begin with %s are gone, and this node belongs to cluster %s, whose state they were: "+
+			"start the other node first if it still runs, restore etcd from a backup, or stop all nodes and delete %s on each to begin anew", n.cfg.Prefix, id.ClusterID, identityPath(n.cfg.DataDir))}
+	case n.cfg.Role != cluster.Primary && time.Since(since) < primaryFirst:
+		return &trouble{text: "waiting for the Primary to begin the cluster"}
+	}
+	fresh := state.New()
+	if err := n.plant(ctx, planting{state: fresh, clusterID: randomID(), epoch: state.Epoch{Number: 1, Node: n.cfg.NodeID}}); err != nil {
+		return err
+	}
+	n.log.Info("a new cluster was begun in etcd", "prefix", n.cfg.Prefix)
+	return errReload
+}
+
+// plantAgain writes this node's copy to an etcd that has lost it, or has gone back to an older one: in a new epoch, since its revisions,
+// by which terms are counted, begin anew.
+func (n *Node) plantAgain(ctx context.Context, old *keyValue) error {
+	token := n.highest()
+	p := planting{
+		state: n.replica.state, clusterID: n.replica.state.ClusterID(), old: modOf(old),
+		epoch: state.Epoch{Number: token.Epoch.Number + 1, Node: n.cfg.NodeID},
+	}
+	if err := n.plant(ctx, p); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.seen, n.identity.Revision = 0, 0 // of another history
+	n.mu.Unlock()
+	n.log.Info("what etcd had lost was written back", "epoch", p.epoch.Number)
+	return errReload
+}
+
+// planting is a whole state to be written.
+type planting struct {
+	state     *state.State
+	clusterID string
+	epoch     state.Epoch
+	old       int64 // the last revision of the cluster's key; 0: there is none
+}
+
+// plant writes everything in several transactions, under the leader's key, and the cluster's key last: what was begun and not finished
+// counts for nothing. Requests that other nodes have left there meanwhile stay.
+func (n *Node) plant(ctx context.Context, p planting) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	lease, _, err := n.kv.Grant(ctx, n.cfg.TTL)
+	if err != nil {
+		return err
+	}
+	defer n.revoke(lease)
+	me := leaderValue{Node: n.cfg.NodeID, Process: n.process}
+	out, err := n.kv.Txn(ctx, []cond{created(keyLeader, 0), modified(keyCluster, p.old)},
+		[]op{{kind: opPut, key: keyLeader, value: encodeJSON(me), lease: lease}}, nil)
+	if err != nil {
+		return err
+	}
+	if !out.OK {
+		return errReload // another one is at it, or has done it
+	}
+	guard := []cond{created(keyLeader, out.Revision), modified(keyCluster, p.old)}
+	for _, ops := range p.steps() {
+		if _, err := n.kv.KeepAlive(ctx, lease); err != nil {
+			return err
+		}
+		out, err := n.kv.Txn(ctx, guard, ops, nil)
+		if err != nil {
+			return err
+		}
+		if !out.OK {
+			return errReload
+		}
+	}
+	last := []op{
+		put(keyEpoch, encodeJSON(epochValue{p.epoch.Number, p.epoch.Node})),
+		put(keyCluster, encodeJSON(clusterValue{ID: p.clusterID, Format: format, Members: n.cfg.memberLines()})),
+		put(keyCommit, encodeJSON(mark{Term: guard[0].revision})),
+		remove(keyHandover), remove(keyLeader),
+	}
+	out, err = n.kv.Txn(ctx, guard, last, nil)
+	if err == nil && !out.OK {
+		err = errReload
+	}
+	return err
+}
+
+// steps are the transactions that write everything but the last one.
+func (p planting) steps() [][]op {
+	first := []op{remove(keyCommit)}
+	for _, dir := range []string{dirBase, dirDelta, dirParked, dirPipe, "config/", "parked-request/", "settled/"} {
+		first = append(first, op{kind: opDeleteAll, key: dir})
+	}
+	var ops []op
+	for _, part := range p.state.StoredParts() {
+		st := p.state.Stored(part)
+		if part.Kind == state.PartPipe {
+			info, _ := p.state.Pipeline(part.Pipeline)
+			st.Content = pipeValue{store: part.Pipeline, remembered: info.Remembered, content: st.Content}.encode()
+		}
+		ops = append(ops, put(partKey(part, part.Pipeline), st.Content))
+	}
+	for _, info := range p.state.Pipelines() {
+		for shard := range state.Shards {
+			if b := p.state.Shard(info.Name, uint8(shard)); b != nil {
+				ops = append(ops, put(shardKey(info.Name, shard), b))
+			}
+		}
+	}
+	return append([][]op{first}, inSteps(ops)...)
+}
+
+// Limits of one transaction; etcd's own are 128 operations and 1.5 MiB.
+const (
+	maxOps      = 100
+	maxTxnBytes = 1 << 20
+)
+
+// inSteps cuts ops into transactions. Requests that wait stand each in its own, in their order: it is by the revision that they keep it.
+func inSteps(ops []op) [][]op {
+	var steps [][]op
+	var step []op
+	size := 0
+	flush := func() {
+		if len(step) > 0 {
+			steps = append(steps, step)
+		}
+		step, size = nil, 0
+	}
+	for _, o := range ops {
+		if len(step) >= maxOps || size+len(o.value) > maxTxnBytes || strings.HasPrefix(o.key, dirOutbox) {
+			flush()
+		}
+		step = append(step, o)
+		size += len(o.value) + len(o.key)
+	}
+	flush()
+	return steps
+}
+
+// highest is the greatest token that this node, or a member in contact, has seen.
+func (n *Node) highest() state.Token {
+	top := n.ident().Token
+	if t := n.replica.state.Token(); t.Compare(top) > 0 {
+		top = t
+	}
+	for _, p := range n.peers {
+		if t := p.token(); t.Compare(top) > 0 {
+			top = t
+		}
+	}
+	return top
+}
+
+func (n *Node) revoke(lease int64) {
+	ctx, cancel := context.WithTimeout(context.Background(), attemptTime)
+	defer cancel()
+	if err := n.kv.Revoke(ctx, lease); err != nil {
+		n.log.Debug("a lease was left to end by itself", "error", err)
+	}
+}

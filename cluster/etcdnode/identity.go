@@ -1,0 +1,104 @@
+package etcdnode
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"scomconnector/cluster/state"
+)
+
+// identity is what this node keeps in its DataDir: who it is, and the newest of what it has seen in etcd, by which it notices that etcd
+// has lost its data or gone back to older ones.
+type identity struct {
+	NodeID      string
+	Incarnation string // random, made with the folder
+	Start       uint64 // +1 at each start of the process
+	Clean       bool   // the process before ended as planned
+	ClusterID   string
+	Revision    int64       // highest seen; kept now and then
+	Token       state.Token // highest seen
+}
+
+func identityPath(dir string) string { return filepath.Join(dir, "etcd.json") }
+
+func randomID() string {
+	var b [16]byte
+	rand.Read(b[:]) //nolint:errcheck // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// loadIdentity makes the folder, and a new identity where there is none.
+func loadIdentity(dir, nodeID string) (identity, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return identity{}, fmt.Errorf("use the data folder %s: %w", dir, err)
+	}
+	data, err := os.ReadFile(identityPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return identity{NodeID: nodeID, Incarnation: randomID()}, nil
+	}
+	var id identity
+	if err == nil {
+		err = json.Unmarshal(data, &id)
+	}
+	if err != nil {
+		return id, fmt.Errorf("read %s: %w; without that file this node starts as a new one", identityPath(dir), err)
+	}
+	if id.NodeID != nodeID {
+		return id, fmt.Errorf("the data folder %s belongs to node %q, not to %q: correct NodeID or DataDir", dir, id.NodeID, nodeID)
+	}
+	return id, nil
+}
+
+// save replaces the file at once.
+func (id identity) save(dir string) error {
+	tmp := identityPath(dir) + ".new"
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("use the data folder %s: %w", dir, err)
+	}
+	_, err = f.Write(encodeJSON(id))
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(tmp, identityPath(dir))
+	}
+	if err != nil {
+		os.Remove(tmp)
+		return fmt.Errorf("use the data folder %s: %w", dir, err)
+	}
+	return nil
+}
+
+func (n *Node) ident() identity {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.identity
+}
+
+// remember changes the identity, on disk too.
+func (n *Node) remember(f func(*identity)) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	id := n.identity
+	f(&id)
+	if id == n.identity {
+		return nil
+	}
+	if err := id.save(n.cfg.DataDir); err != nil {
+		return err
+	}
+	n.identity = id
+	return nil
+}
+
+// seenRevision is the highest revision that this node knows etcd to have had.
+func (n *Node) seenRevision() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return max(n.seen, n.identity.Revision)
+}

@@ -1,0 +1,145 @@
+package etcdnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// probe looks at etcd itself, beside the watch, which can hang: whether a majority answers, whether the keys are still this cluster's,
+// whether the watch keeps up, and how long the leader's lease lasts.
+func (n *Node) probe(ctx context.Context) {
+	var behind time.Time
+	for pause(ctx, n.cfg.TTL/3) {
+		k := n.replica.keys()
+		actx, cancel := context.WithTimeout(ctx, n.cfg.TTL/3)
+		out, err := n.kv.Txn(actx, nil, []op{get(keyCluster), get(keyLeader), get(keyCommit)}, nil)
+		if err != nil {
+			cancel()
+			if ctx.Err() == nil {
+				n.noteTrouble(err)
+			}
+			continue
+		}
+		n.lookAtLease(actx, out.Found[1])
+		cancel()
+		if !k.synced {
+			continue // follow is reading
+		}
+		if out.Revision < k.revision || modOf(out.Found[0]) != modOf(k.cluster) {
+			n.log.Warn("etcd does not hold what this node has read there: reading everything again", "revision", out.Revision, "seen", k.revision)
+			n.readAgain()
+			continue
+		}
+		n.noteContact(out.Revision)
+		switch now := n.replica.keys(); {
+		case modOf(out.Found[2]) <= now.revision:
+			behind = time.Time{}
+		case behind.IsZero():
+			behind = time.Now()
+		case time.Since(behind) > n.cfg.TTL:
+			n.log.Warn("the watch on etcd does not tell what has changed: reading everything again")
+			behind = time.Time{}
+			n.readAgain()
+		}
+	}
+}
+
+// lookAtLease learns how long the leader's lease lasts. Should its key vanish earlier, then somebody has deleted it, and the leader may
+// not know yet.
+func (n *Node) lookAtLease(ctx context.Context, leader *keyValue) {
+	if leader == nil || leader.Lease == 0 {
+		return
+	}
+	asked := time.Now()
+	left, err := n.kv.Left(ctx, leader.Lease)
+	if err != nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.leftAt, n.leftFor = asked, left
+}
+
+// leaseEnd is when the leader's lease would have ended at the earliest, by the last look at it; zero: it was never looked at. etcd counts
+// in whole seconds.
+func (n *Node) leaseEnd() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.leftAt.IsZero() {
+		return time.Time{}
+	}
+	return n.leftAt.Add(n.leftFor - time.Second)
+}
+
+func (n *Node) readAgain() {
+	select {
+	case n.reload <- struct{}{}:
+	default:
+	}
+}
+
+// noteContact: a majority of etcd has answered.
+func (n *Node) noteContact(rev int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.said != "" {
+		n.log.Info("etcd answers again")
+		n.said = ""
+	}
+	n.contact, n.trouble, n.lasting = time.Now(), "", false
+	n.seen = max(n.seen, rev)
+	n.emptySince = time.Time{}
+}
+
+// noteTrouble keeps why there is no contact, and logs it when it changes.
+func (n *Node) noteTrouble(err error) {
+	text, lasting := "etcd cannot be used: "+err.Error(), false
+	if t, ok := errors.AsType[*trouble](err); ok {
+		text, lasting = t.text, t.lasting
+	} else if words := n.endpointFaults(); words != "" {
+		text = words
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.trouble, n.lasting = text, lasting
+	if text != n.said {
+		n.said = text
+		if lasting {
+			n.log.Error("this node cannot take part", "reason", text)
+		} else {
+			n.log.Warn("this node cannot take part for now", "reason", text)
+		}
+	}
+}
+
+// endpointFaults is what is wrong with the endpoints; empty: at least one works.
+func (n *Node) endpointFaults() string {
+	var all []string
+	for _, e := range n.kv.Endpoints() {
+		if e.Fault == "" {
+			return ""
+		}
+		if e.Fault != notAsked {
+			all = append(all, fmt.Sprintf("%s: %s", e.URL, e.Fault))
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	return "etcd cannot be used: " + strings.Join(all, "; ")
+}
+
+// noteHand keeps that keys were changed by somebody else than this program.
+func (n *Node) noteHand(keys []string) {
+	text := fmt.Sprintf("keys in etcd were changed by hand (%s%s)", n.cfg.Prefix, strings.Join(keys[:min(3, len(keys))], ", "+n.cfg.Prefix))
+	n.log.Error("keys in etcd were changed by somebody else than scomconnector; they are put back", "count", len(keys), "first", keys[0])
+	n.mu.Lock()
+	n.wrong, n.wrongAt = text, time.Now()
+	n.mu.Unlock()
+	if t := n.term.Load(); t != nil {
+		t.mend(keys)
+	}
+}

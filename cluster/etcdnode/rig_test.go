@@ -1,0 +1,98 @@
+package etcdnode
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"scomconnector/cluster"
+	"scomconnector/cluster/clustertest"
+	"scomconnector/test/pipenet"
+)
+
+// rig runs nodes over the fake, and a network in memory between them.
+type rig struct {
+	t     testing.TB
+	etcd  *fake
+	net   *pipenet.Net
+	shape clustertest.Shape
+	dir   string
+	log   hclog.Logger
+	ahead map[string]time.Duration
+}
+
+func newRig(t testing.TB, shape clustertest.Shape) *rig {
+	r := &rig{t: t, etcd: newFake(), net: pipenet.New(), shape: shape, dir: t.TempDir(), log: hclog.NewNullLogger(), ahead: map[string]time.Duration{}}
+	if testing.Verbose() {
+		r.log = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{t}})
+	}
+	return r
+}
+
+type testWriter struct{ t testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Log(string(b[:len(b)-1]))
+	return len(b), nil
+}
+
+func (r *rig) Open(nodeID string) (clustertest.Node, error) {
+	var m cluster.Member
+	for _, o := range r.shape {
+		if o.NodeID == nodeID {
+			m = o
+		}
+	}
+	ln, err := r.net.Listen(m.ClusterAddress)
+	if err != nil {
+		return nil, err
+	}
+	n, err := Open(Config{
+		NodeID: nodeID, Role: m.Role, Members: r.shape, DataDir: filepath.Join(r.dir, nodeID), Version: "test", TTL: 5 * time.Second,
+		Listener: ln, Dial: r.net.Dialer(nodeID), Serve: clustertest.Answers(nodeID), store: r.etcd.client(nodeID),
+	}, r.log.Named(nodeID), prometheus.NewRegistry())
+	if err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// Crashed cuts the process off from etcd as well: what it sends on its way out is not heard.
+func (r *rig) Crashed(nodeID string) {
+	r.net.Crash(nodeID)
+}
+
+// Isolate cuts the node off from all others and from etcd.
+func (r *rig) Isolate(nodeID string) bool {
+	r.etcd.setCut(nodeID, true)
+	for _, m := range r.shape {
+		if m.NodeID != nodeID {
+			r.net.Cut(nodeID, m.NodeID)
+		}
+	}
+	return true
+}
+
+func (r *rig) Heal(nodeID string) {
+	r.etcd.setCut(nodeID, false)
+	for _, m := range r.shape {
+		if m.NodeID != nodeID {
+			r.net.Heal(nodeID, m.NodeID)
+		}
+	}
+}
+
+func TestConformanceOverAFake(t *testing.T) {
+	for name, shape := range map[string]clustertest.Shape{"one": clustertest.One, "pair": clustertest.Pair} {
+		t.Run(name, func(t *testing.T) {
+			clustertest.Conformance(t, clustertest.Suite{
+				Shape: shape, Bubble: true, Arbiter: true,
+				New: func(t *testing.T) clustertest.Backend { return newRig(t, shape) },
+			})
+		})
+	}
+}

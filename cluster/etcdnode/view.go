@@ -1,0 +1,134 @@
+package etcdnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"scomconnector/cluster"
+)
+
+// handAlarm is how long the page speaks of keys that were changed by hand.
+const handAlarm = 10 * time.Minute
+
+// learned is called after each news of the watch: a term whose key is gone, or another's, is over.
+func (n *Node) learned() {
+	t := n.term.Load()
+	if t == nil {
+		return
+	}
+	if k := n.replica.keys(); k.revision >= t.created && (k.leader == nil || k.leader.Create != t.created) {
+		t.tenure.end(errNotOurs)
+	}
+}
+
+// View is what this node knows now, perhaps stale.
+func (n *Node) View() cluster.View {
+	s := n.replica.state
+	v := cluster.View{NodeID: n.cfg.NodeID, State: s, Token: s.Token()}
+	v.Leader, _ = n.leader()
+	if t := n.term.Load(); t != nil {
+		v.Leading = t.leading.Load() && t.tenure.left() > 0
+	}
+	k := n.replica.keys()
+	n.replica.mu.Lock()
+	alarms := []string{n.replica.damaged}
+	n.replica.mu.Unlock()
+	n.mu.Lock()
+	v.Start, v.CleanStart = n.identity.Start, n.cleanStart
+	switch {
+	case n.trouble != "":
+		v.Waiting = n.trouble
+	case !k.synced:
+		v.Waiting = "reading what stands in etcd"
+	}
+	if n.lasting {
+		alarms = append(alarms, n.trouble)
+	}
+	if n.wrong != "" && time.Since(n.wrongAt) < handAlarm {
+		alarms = append(alarms, n.wrong)
+	}
+	n.mu.Unlock()
+	if l := decodeValue[leaderValue](k.leader); l.Node == n.cfg.NodeID && l.Process != n.process && n.inContact() && time.Since(n.opened) > 2*n.cfg.TTL {
+		alarms = append(alarms, fmt.Sprintf("another process called %s leads: stop the one that was cloned", l.Node))
+	}
+	var told []string
+	for _, a := range alarms {
+		if a != "" {
+			told = append(told, a)
+		}
+	}
+	v.Alarm = strings.Join(told, "; ")
+	v.Outlook.Refusal = "etcd decides who leads: nobody can take over by force; while it has no majority, mend it, or stop both nodes and move to raft with scomconnector migrate --to raft"
+	for _, m := range n.cfg.Members {
+		v.Members = append(v.Members, n.memberView(m))
+	}
+	return v
+}
+
+func (n *Node) memberView(m cluster.Member) cluster.MemberView {
+	mv := cluster.MemberView{Member: m, Suffrage: "none"}
+	if m.NodeID == n.cfg.NodeID {
+		g := n.greeting()
+		mv.LastContact, mv.Version, mv.Epoch, mv.Start, mv.Applied = time.Now().UTC(), g.Version, g.Epoch, g.Start, g.Applied
+		if g.Ready {
+			mv.Suffrage = "candidate"
+		}
+		return mv
+	}
+	p := n.peers[m.NodeID]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	g := p.last
+	mv.Version, mv.Epoch, mv.Start, mv.Applied, mv.Fault = g.Version, g.Epoch, g.Start, g.Applied, p.fault
+	if !p.seen.IsZero() {
+		mv.LastContact = p.seen.UTC()
+	}
+	if g.Ready {
+		mv.Suffrage = "candidate"
+	}
+	return mv
+}
+
+// Health is what the watchdogs know.
+func (n *Node) Health() cluster.Health {
+	h := cluster.Health{StoreWrite: time.Duration(n.took.Load()), ElectionLost: n.lost.Load(), Endpoints: n.kv.Endpoints()}
+	n.replica.mu.Lock()
+	if at := n.replica.applied; !at.IsZero() {
+		h.LastCommit = at.UTC()
+	}
+	h.CommitIndex, h.Applied = uint64(n.replica.revision), uint64(n.replica.revision)
+	n.replica.mu.Unlock()
+	h.Lease.TTL = n.cfg.TTL
+	if t := n.term.Load(); t != nil {
+		h.LeaderSince = t.since
+		h.Lease.Left = t.tenure.left()
+	}
+	if n.inContact() {
+		h.Voters++
+	}
+	for _, p := range n.peers {
+		if p.fresh() && p.ready() {
+			h.Voters++
+		}
+	}
+	return h
+}
+
+// TakeOver is always refused; see cluster.Members.
+func (n *Node) TakeOver(context.Context, string, bool) error {
+	if leader, ok := n.leader(); ok {
+		return fmt.Errorf("%w: %s", cluster.ErrLeaderAlive, leader)
+	}
+	return errors.New(n.View().Outlook.Refusal)
+}
+
+// Remove has nothing to do: the members are those of node.json; see cluster.Members.
+func (n *Node) Remove(_ context.Context, nodeID string) error {
+	if _, named := n.cfg.member(nodeID); named {
+		return fmt.Errorf("%s is still in Members of %s: take it out of every node.json, and restart one node at a time", nodeID, n.cfg.NodeID)
+	}
+	return fmt.Errorf("%s is no member: with an etcd the members are those of node.json, and there is nothing to remove", nodeID)
+}
