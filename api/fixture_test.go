@@ -114,6 +114,20 @@ func standby() v1.Status {
 	return s
 }
 
+// arbitrated is what a leader shows where an etcd decides, one endpoint of which is away.
+func arbitrated() v1.Status {
+	s := healthy()
+	s.Members = s.Members[:2]
+	s.Members[0].Part, s.Members[1].Part = "ready", "without etcd"
+	s.Members[1].Voter = false
+	s.Etcd = &v1.Etcd{Prefix: "/scomconnector/", LeaseSeconds: 5, LeaseLeftSeconds: 3.24, Endpoints: []v1.EtcdEndpoint{
+		{URL: "https://etcd1.contoso.com:2379", Version: "3.5.21", Leader: true, SizeBytes: 5 << 20, LatencyMS: 1.2},
+		{URL: "https://etcd2.contoso.com:2379", Version: "3.5.21", SizeBytes: 5 << 20, LatencyMS: 1.4, Alarm: "NOSPACE"},
+		{URL: "https://etcd3.contoso.com:2379", Fault: "nothing listens at etcd3.contoso.com:2379: start etcd, or correct Etcd.Endpoints"},
+	}}
+	return s
+}
+
 // lonely is what the survivor of a strict pair shows, whose leader is lost.
 func lonely() v1.Status {
 	s := standby()

@@ -71,7 +71,7 @@ func headline(s v1.Status) string {
 	var b strings.Builder
 	fmt.Fprint(&b, s.Verdict, s.Leader, s.Term, s.Epoch, s.Config.Version, s.Parked.Count, s.Refused.Count, s.Outbox.Pending, s.Outbox.Error, s.Maintenance, s.Warnings, s.Store.Fault)
 	for _, m := range s.Members {
-		fmt.Fprint(&b, m.Node, m.Voter, m.Leader, m.Fault, m.Maintenance)
+		fmt.Fprint(&b, m.Node, m.Voter, m.Part, m.Leader, m.Fault, m.Maintenance)
 	}
 	for _, c := range s.SCOM {
 		fmt.Fprint(&b, c.State, c.InUse, c.LastError)

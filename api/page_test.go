@@ -26,7 +26,7 @@ func show(t testing.TB, s v1.Status) []byte {
 
 func TestPageGoldens(t *testing.T) {
 	for name, s := range map[string]v1.Status{
-		"healthy": healthy(), "broken": broken(), "standby": standby(), "hostile": hostile(), "lonely": lonely(), "empty": {Time: now, Node: "primary", Verdict: v1.Verdict{Level: v1.Stopped, Text: "Starting."}},
+		"healthy": healthy(), "broken": broken(), "standby": standby(), "etcd": arbitrated(), "hostile": hostile(), "lonely": lonely(), "empty": {Time: now, Node: "primary", Verdict: v1.Verdict{Level: v1.Stopped, Text: "Starting."}},
 	} {
 		got := show(t, s)
 		file := filepath.Join("testdata", "page-"+name+".html")

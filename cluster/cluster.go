@@ -203,6 +203,7 @@ type Endpoint struct {
 	URL       string
 	Fault     string // why it cannot be used, and what to do; empty: it works
 	Alarm     string // what etcd itself complains about
+	Warning   string // what should be mended some day
 	Version   string
 	Leader    bool          // of that etcd
 	SizeBytes int64         // of its database

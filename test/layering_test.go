@@ -19,6 +19,7 @@ var floors = map[string]int{
 	"cluster":               2,
 	"cluster/port":          2,
 	"cluster/raftnode":      2,
+	"cluster/etcdnode":      2,
 	"poller":                2,
 	"poller/scom":           2,
 	"publisher":             2,
@@ -40,6 +41,7 @@ var floors = map[string]int{
 var sideways = map[string][]string{
 	"cluster/port":          {"cluster"},
 	"cluster/raftnode":      {"cluster", "cluster/port"},
+	"cluster/etcdnode":      {"cluster", "cluster/port"},
 	"api":                   {"api/v1"},
 	"api/client":            {"api/v1"},
 	"cmd/settings/scaffold": {"cmd/settings", "cmd/settings/pki"},
@@ -48,12 +50,13 @@ var sideways = map[string][]string{
 }
 
 // fakes may be imported by tests and by the demo, and import nothing of what they fake.
-var fakes = []string{"poller/scom/scomtest", "publisher/publishertest", "cluster/clustertest", "test", "test/pipenet"}
+var fakes = []string{"poller/scom/scomtest", "publisher/publishertest", "cluster/clustertest", "test", "test/pipenet", "test/etcdrig"}
 
 // fakeMayImport are exceptions to "nothing of ours".
 var fakeMayImport = map[string][]string{
 	"cluster/clustertest": {"cluster", "cluster/state", "cluster/raftnode", "poller/alert", "test/pipenet"},
 	"test/pipenet":        {},
+	"test/etcdrig":        {},
 }
 
 type pkg struct {

@@ -30,6 +30,8 @@ type Status struct {
 	Changes     []Change          `json:"leaderChanges"` // newest first
 	// Takeover is whether this node could be made leader by force, as the maintenance page offers it.
 	Takeover Takeover `json:"takeover"`
+	// Etcd is there where an etcd decides who leads, and not the nodes among themselves.
+	Etcd *Etcd `json:"etcd,omitempty"`
 	// Notes tell what was merged from a node that had gone on alone, newest first.
 	Notes []Note `json:"notes"`
 	// Archives are copies of its state that this node has put aside, newest first.
@@ -159,7 +161,8 @@ type Member struct {
 	Node        string    `json:"node"`
 	Role        string    `json:"role"`
 	URL         string    `json:"url"`
-	Voter       bool      `json:"voter"`
+	Voter       bool      `json:"voter"` // it has a vote; with an etcd: it is in contact with it, and could lead
+	Part        string    `json:"part,omitempty"` // with an etcd, in its own words: "ready", "without etcd"
 	Leader      bool      `json:"leader"`
 	LastContact time.Time `json:"lastContact"`
 	Version     string    `json:"version"`
@@ -167,6 +170,25 @@ type Member struct {
 	Sticky      bool      `json:"sticky"` // maintenance that only an operator ends
 	Behind      uint64    `json:"behind"` // log entries it has not applied that the answering node has
 	Fault       string    `json:"fault"`  // why it is out of contact; empty while it is in contact
+}
+
+// Etcd is what the answering node knows of the etcd.
+type Etcd struct {
+	Prefix           string         `json:"prefix"`
+	LeaseSeconds     float64        `json:"leaseSeconds"`     // after so long without renewal the leadership is free
+	LeaseLeftSeconds float64        `json:"leaseLeftSeconds"` // until the answering node, which leads, stops unless it renews; 0 on any other node
+	Endpoints        []EtcdEndpoint `json:"endpoints"`
+}
+
+// EtcdEndpoint is one of Etcd.Endpoints in node.json.
+type EtcdEndpoint struct {
+	URL       string  `json:"url"`
+	Fault     string  `json:"fault"` // why it cannot be used, and what to do; empty while it works
+	Alarm     string  `json:"alarm"` // what etcd itself complains about
+	Version   string  `json:"version"`
+	Leader    bool    `json:"leader"` // of that etcd
+	SizeBytes int64   `json:"sizeBytes"`
+	LatencyMS float64 `json:"latencyMs"`
 }
 
 // Takeover is whether the node that answers could be made leader by force.

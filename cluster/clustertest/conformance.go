@@ -62,6 +62,7 @@ func Conformance(t *testing.T, s Suite) {
 				cl.Start()
 				cl.Leader(s.Patience)
 				cl.Voters(len(s.Shape), s.Patience)
+				cl.Eventually(s.Patience, "lead has been called", func() bool { return len(cl.Leads()) > 0 })
 				c.test(t, s, cl)
 			}
 			if s.Bubble {

@@ -397,6 +397,9 @@ func (c *client) health(ctx context.Context, e *endpoint) cluster.Endpoint {
 	}
 	h.Version, h.Leader, h.SizeBytes = st.Version, st.Leader == st.Header.MemberId, st.DbSize
 	h.Alarm = strings.Join(st.Errors, "; ")
+	if c.neverCompacted(ctx, cl, st.Header.Revision) {
+		h.Warning = notCompacted
+	}
 	if tooOld(st.Version) {
 		h.Fault = fmt.Sprintf("it runs etcd %s, and 3.4 is the oldest that will do: upgrade it", st.Version)
 	}

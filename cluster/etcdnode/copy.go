@@ -20,7 +20,8 @@ type replica struct {
 	mu sync.Mutex // guards all below, and writing to state
 	// revision: all changes up to it are in. 0: nothing was read yet.
 	revision int64
-	synced   bool // the watch runs
+	synced   bool  // the watch runs
+	newest   int64 // revision of the newest change of a part
 	cluster  *keyValue
 	epoch    *keyValue
 	leader   *keyValue
@@ -55,7 +56,7 @@ func newReplica() *replica {
 
 // keys is what is known of the keys that are not parts.
 type keys struct {
-	revision                                 int64
+	revision, newest                         int64
 	synced                                   bool
 	cluster, epoch, leader, handover, commit *keyValue
 	vacated                                  vacancy
@@ -65,7 +66,7 @@ type keys struct {
 func (r *replica) keys() keys {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return keys{r.revision, r.synced, r.cluster, r.epoch, r.leader, r.handover, r.commit, r.vacated, r.changed}
+	return keys{r.revision, r.newest, r.synced, r.cluster, r.epoch, r.leader, r.handover, r.commit, r.vacated, r.changed}
 }
 
 func (r *replica) tell() {
@@ -94,7 +95,12 @@ func (r *replica) loaded(revision int64, items []keyValue) error {
 	r.revision, r.synced = revision, true
 	r.cluster, r.epoch, r.leader, r.handover, r.commit = fresh.cluster, fresh.epoch, fresh.leader, fresh.handover, fresh.commit
 	r.stores, r.deltas, r.orphans, r.damaged = fresh.stores, fresh.deltas, fresh.orphans, fresh.damaged
-	r.own = map[int64]bool{}
+	r.own, r.newest = map[int64]bool{}, 0
+	for _, it := range items {
+		if !isOwn(it.Key) || it.Key == keyCommit {
+			r.newest = max(r.newest, it.Mod)
+		}
+	}
 	if r.leader == nil && (had != nil || r.vacated.at.IsZero()) {
 		r.vacated = vacancy{
 			at: time.Now(), revision: modOf(r.handover), resigned: r.handover != nil && r.handover.Mod > modOf(had), by: decodeValue[leaderValue](had),
@@ -305,6 +311,9 @@ func (r *replica) hearParts(events []event, byLeader bool) (reload bool, err err
 	for d := range r.drafts {
 		d.learn(list)
 	}
+	if byLeader || len(list) > 0 {
+		r.newest = events[0].Mod
+	}
 	if byLeader {
 		r.applied = time.Now()
 	}
@@ -366,6 +375,9 @@ func (r *replica) hearPipe(e *event, list *[]state.Stored) (reload bool, err err
 	if err != nil {
 		return false, fmt.Errorf("the key %s: %w", e.Key, err)
 	}
+	if r.stores[name] == "" && v.store == name {
+		r.stores[name] = name // new, and all of it is told
+	}
 	if r.stores[name] != v.store {
 		return true, nil // written anew elsewhere
 	}
@@ -401,7 +413,7 @@ func (r *replica) landed(rev int64, commit *keyValue, install func(fresh bool) e
 	fresh := rev > r.revision
 	if fresh {
 		r.own[rev] = true
-		r.commit = commit
+		r.commit, r.newest = commit, rev
 		r.applied = time.Now()
 	}
 	return install(fresh)

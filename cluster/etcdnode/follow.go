@@ -24,15 +24,16 @@ func (n *Node) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, errReload) {
+			continue // what is known stays so meanwhile
+		}
 		n.replica.lost()
 		if errors.Is(err, state.ErrUnknownCommand) {
 			n.fail(fmt.Errorf("the keys in etcd were written by a newer scomconnector: upgrade this node: %w", err))
 			return
 		}
-		if err != nil && !errors.Is(err, errReload) {
-			n.noteTrouble(err)
-			pause(ctx, retryEtcd)
-		}
+		n.noteTrouble(err)
+		pause(ctx, retryEtcd)
 	}
 }
 

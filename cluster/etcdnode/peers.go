@@ -134,7 +134,8 @@ func (p *sibling) token() state.Token {
 	return state.Token{Epoch: p.last.Epoch, Term: p.last.LastIndex}
 }
 
-// greeting is what this node says about itself now. Of raft's words Applied is the revision, LastIndex the greatest term seen.
+// greeting is what this node says about itself now. Of raft's words Applied is the revision of the newest change
+// of a part, LastIndex the greatest term seen.
 func (n *Node) greeting() port.Greeting {
 	id, k := n.ident(), n.replica.keys()
 	top := id.Token
@@ -145,7 +146,7 @@ func (n *Node) greeting() port.Greeting {
 	return port.Greeting{
 		Protocol: port.Protocol, Coordination: coordination, ClusterID: id.ClusterID, NodeID: n.cfg.NodeID, Incarnation: id.Incarnation,
 		Start: id.Start, Version: n.cfg.Version, Members: n.hash, Process: n.process, Knows: state.MaxKind,
-		Ready: k.synced && n.inContact(), Applied: uint64(k.revision), Epoch: top.Epoch, LastIndex: top.Term, Leader: leader,
+		Ready: k.synced && n.inContact(), Applied: uint64(k.newest), Epoch: top.Epoch, LastIndex: top.Term, Leader: leader,
 	}
 }
 

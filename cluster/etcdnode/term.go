@@ -43,6 +43,8 @@ type term struct {
 	written chan struct{} // closed when the writer has ended
 	orders  chan order
 	leading atomic.Bool
+	// resigning: the key is being deleted by this node itself.
+	resigning atomic.Bool
 
 	mu     sync.Mutex // guards what follows
 	mends  []string   // keys that were changed by hand

@@ -20,7 +20,11 @@ func (n *Node) learned() {
 		return
 	}
 	if k := n.replica.keys(); k.revision >= t.created && (k.leader == nil || k.leader.Create != t.created) {
-		t.tenure.end(errNotOurs)
+		why := errNotOurs
+		if t.resigning.Load() {
+			why = errResigned
+		}
+		t.tenure.end(why)
 	}
 }
 
@@ -99,7 +103,7 @@ func (n *Node) Health() cluster.Health {
 	if at := n.replica.applied; !at.IsZero() {
 		h.LastCommit = at.UTC()
 	}
-	h.CommitIndex, h.Applied = uint64(n.replica.revision), uint64(n.replica.revision)
+	h.CommitIndex, h.Applied = uint64(n.replica.newest), uint64(n.replica.newest)
 	n.replica.mu.Unlock()
 	h.Lease.TTL = n.cfg.TTL
 	if t := n.term.Load(); t != nil {

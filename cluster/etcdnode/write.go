@@ -394,11 +394,15 @@ func (t *term) carriedOut(rev int64, m []byte, install func(fresh bool) error) e
 func (t *term) writeResignation(h handoverValue) error {
 	n := t.node
 	value := encodeJSON(h)
+	t.resigning.Store(true)
+	// The watch may show that the key is gone before the answer is here, and then the term is over.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.tenure.ctx), handoverTimeout)
+	defer cancel()
 	for {
-		out, err := n.kv.Txn(t.tenure.ctx, []cond{created(keyLeader, t.created)}, []op{remove(keyLeader), put(keyHandover, value)}, []op{get(keyHandover)})
+		out, err := n.kv.Txn(ctx, []cond{created(keyLeader, t.created)}, []op{remove(keyLeader), put(keyHandover, value)}, []op{get(keyHandover)})
 		switch {
 		case err != nil:
-			if !pause(t.tenure.ctx, retryPropose) {
+			if !pause(ctx, retryPropose) {
 				return err
 			}
 			continue

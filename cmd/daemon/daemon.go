@@ -16,7 +16,6 @@ import (
 
 	"scomconnector/api"
 	"scomconnector/cluster"
-	"scomconnector/cluster/port"
 	"scomconnector/cluster/raftnode"
 	"scomconnector/cluster/state"
 	"scomconnector/cmd/settings"
@@ -122,13 +121,13 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return err
 	}
 	defer ln.Close()
-	raft, err := n.openRaft()
+	b, err := n.openBackend()
 	if err != nil {
 		return err
 	}
 	defer n.closeFeed() // once the last term has ended, which Close waits for
-	defer func() { err = errors.Join(err, raft.Close()) }()
-	n.coord, n.peers, n.roster, n.live = raft, raft, raft, raft.View().State
+	defer func() { err = errors.Join(err, b.Close()) }()
+	n.coord, n.peers, n.roster, n.live = b, b, b, b.View().State
 	close(n.up)
 	n.reg.MustRegister(gauges{n})
 
@@ -251,21 +250,6 @@ func (n *node) closeFeed() {
 	if f != nil {
 		f.Close()
 	}
-}
-
-func (n *node) openRaft() (*raftnode.Node, error) {
-	c, opts := n.opts.Node, n.opts
-	cfg := raftnode.Config{
-		NodeID: c.NodeID, Role: c.Role, Members: c.Members, ClusterAddress: c.ClusterAddress, DataDir: c.DataDir,
-		Timing: c.Timing, Version: opts.Version, Listener: opts.ClusterListener,
-		Dial: opts.Dial, Memory: opts.Memory, BeforeWrite: opts.BeforeWrite,
-		PairTakeover: c.PairTakeover, TakeoverAfter: c.TakeoverAfter, ClaimDir: c.ClaimDir,
-		MayTakeOver: n.mayTakeOver, Serve: n.serveAsk, OnHandover: n.countHandover,
-	}
-	if t := c.ClusterTls; t.CertFile != "" {
-		cfg.TLS = port.FileTLS(t.CertFile, t.KeyFile, t.CaFile)
-	}
-	return raftnode.Open(cfg, n.log.Named("cluster"), n.reg)
 }
 
 func listen(ctx context.Context, given net.Listener, address, key string) (net.Listener, error) {

@@ -38,6 +38,9 @@ var (
 	descBuild        = desc("build_info", "Always 1; the labels say what runs.", "version", "go", "os", "arch")
 	descCursor       = desc("cursor_timestamp_seconds", "SCOM's time up to which the pipeline has delivered, as seconds since 1970.", "pipeline")
 	descCertExpiry   = desc("cert_expiry_timestamp_seconds", "When the certificate that this node shows ends, as seconds since 1970; 0 where none is set up, NaN if its file cannot be read.", "certificate")
+	descLease        = desc("lease_left_seconds", "Until this node, which leads, stops unless its lease in etcd is renewed; 0 otherwise, and with Coordination raft.")
+	descEtcdUp       = desc("etcd_endpoint_up", "1 while the endpoint of the etcd can be used. Only with Coordination etcd.", "endpoint")
+	descEtcdSize     = desc("etcd_database_bytes", "Size of the database of that member of the etcd. Only with Coordination etcd.", "endpoint")
 	handoverReasons  = []string{"transfer", "maintenance", "stop", "failback", "work", "witness"}
 	handoverOutcomes = []string{"ok", "failed"}
 )
@@ -48,7 +51,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 func (g gauges) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descIsLeader, descTerm, descEpoch, descVoters, descChanges, descPeer,
-		descCommitAge, descConfig, descParked, descOutbox, descOldest, descVerdict, descDisk, descBuild, descCursor, descCertExpiry} {
+		descCommitAge, descConfig, descParked, descOutbox, descOldest, descVerdict, descDisk, descBuild, descCursor, descCertExpiry, descLease, descEtcdUp, descEtcdSize} {
 		ch <- d
 	}
 }
@@ -62,6 +65,11 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(descTerm, float64(view.Token.Term))
 	gauge(descEpoch, float64(view.Token.Epoch.Number))
 	gauge(descVoters, float64(health.Voters))
+	gauge(descLease, health.Lease.Left.Seconds())
+	for _, e := range health.Endpoints {
+		gauge(descEtcdUp, boolean(e.Fault == ""), e.URL)
+		gauge(descEtcdSize, float64(e.SizeBytes), e.URL)
+	}
 	ch <- prometheus.MustNewConstMetric(descChanges, prometheus.CounterValue, float64(g.node.leaderChanges.Load()))
 	for _, m := range view.Members {
 		if m.NodeID != view.NodeID {

@@ -267,7 +267,7 @@ func (n *node) unfit(id string) error {
 		return fmt.Errorf("member %q: %w", id, api.ErrNotFound)
 	}
 	anyway := fmt.Sprintf("; if %s must stop all the same, stop it: nothing is lost, and nothing is delivered until one of the two is back", v.Leader)
-	if len(n.opts.Node.Members) == 2 {
+	if len(n.opts.Node.Members) == 2 && n.opts.Node.Coordination != "etcd" {
 		anyway += fmt.Sprintf(" or the page /maintenance of %s has been told to take over", id)
 	}
 	switch {
@@ -277,7 +277,9 @@ func (n *node) unfit(id string) error {
 		return refusal("end that first: scomconnector maintenance leave "+id, "%s is in maintenance", id)
 	case id != v.NodeID && !present(m):
 		return refusal("start "+id+" or mend the network between the nodes"+anyway, "%s is out of contact%s", id, because(m.Fault))
-	case m.Suffrage != "voter":
+	case !m.Candidate() && n.opts.Node.Coordination == "etcd":
+		return refusal("mend the network between "+id+" and the etcd"+anyway, "%s does not reach the etcd", id)
+	case !m.Candidate():
 		return refusal("wait until it has one, which takes seconds once it is in contact"+anyway, "%s has no vote yet: it is new, or was away and is catching up", id)
 	}
 	return nil

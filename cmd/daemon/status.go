@@ -48,6 +48,7 @@ func (n *node) status() v1.Status {
 	s.Cluster = n.clusterName(cfg, st)
 	s.Outbox, s.Refused = n.closes()
 	s.Members = n.members(view)
+	s.Etcd = n.etcd(health)
 	s.Changes = changes(st.Changes())
 	s.Pipelines, s.Parked = n.pipelines(st, running)
 	s.SCOM, s.LAMs = n.endpoints(cfg, f, view.Leading)
@@ -80,8 +81,14 @@ func (n *node) members(view cluster.View) []v1.Member {
 	out := make([]v1.Member, 0, len(view.Members))
 	for _, m := range view.Members {
 		s := v1.Member{
-			Node: m.NodeID, Role: string(m.Role), URL: m.Url, Voter: m.Suffrage == "voter",
+			Node: m.NodeID, Role: string(m.Role), URL: m.Url, Voter: m.Candidate(),
 			Leader: m.NodeID == view.Leader, LastContact: m.LastContact, Version: m.Version, Fault: m.Fault,
+		}
+		if n.opts.Node.Coordination == "etcd" {
+			s.Part = "without etcd"
+			if s.Voter {
+				s.Part = "ready"
+			}
 		}
 		if m.Applied < self.Applied {
 			s.Behind = self.Applied - m.Applied
@@ -94,6 +101,20 @@ func (n *node) members(view cluster.View) []v1.Member {
 		out = append(out, s)
 	}
 	return out
+}
+
+// etcd is nil where the nodes decide among themselves.
+func (n *node) etcd(h cluster.Health) *v1.Etcd {
+	if n.opts.Node.Coordination != "etcd" {
+		return nil
+	}
+	e := &v1.Etcd{Prefix: n.opts.Node.Etcd.Prefix, LeaseSeconds: h.Lease.TTL.Seconds(), LeaseLeftSeconds: h.Lease.Left.Seconds(), Endpoints: []v1.EtcdEndpoint{}}
+	for _, p := range h.Endpoints {
+		e.Endpoints = append(e.Endpoints, v1.EtcdEndpoint{
+			URL: p.URL, Fault: p.Fault, Alarm: p.Alarm, Version: p.Version, Leader: p.Leader, SizeBytes: p.SizeBytes, LatencyMS: milliseconds(p.Took),
+		})
+	}
+	return e
 }
 
 func takeover(o cluster.Outlook) v1.Takeover {
@@ -274,7 +295,13 @@ func (n *node) warnings(cfg *settings.Cluster, found []string, differs bool) []s
 // clusterWarnings are what may happen one day between the nodes, and what a leader that is not the Primary waits for.
 func (n *node) clusterWarnings(v cluster.View, back pendingReturn) []string {
 	out := n.certificateWarnings(time.Now())
-	if len(n.opts.Node.Members) == 2 && len(n.workers()) == 2 && n.opts.Node.PairTakeover == "availability" && v.Leading {
+	for _, e := range n.coord.Health().Endpoints {
+		if e.Warning != "" {
+			out = append(out, "etcd "+e.URL+": "+e.Warning)
+			break // it is of the etcd as a whole
+		}
+	}
+	if len(n.opts.Node.Members) == 2 && len(n.workers()) == 2 && n.opts.Node.Coordination == "raft" && n.opts.Node.PairTakeover == "availability" && v.Leading {
 		out = append(out, fmt.Sprintf("this pair has no witness: if the nodes lose each other for %v while both reach SCOM and a LAM, both deliver until they meet again, and Moogsoft "+
 			"folds the duplicates; a third member with Role Witness prevents that, and has the other node take over within seconds", n.opts.Node.TakeoverAfter))
 	}

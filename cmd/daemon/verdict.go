@@ -234,7 +234,7 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 		if m.Node == s.Node || !in.view.Leading {
 			continue
 		}
-		out = append(out, memberFinding(m, len(s.Members) == 2)...)
+		out = append(out, memberFinding(m, len(s.Members) == 2, s.Etcd != nil)...)
 	}
 	if s.Parked.Count > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "parked",
@@ -242,6 +242,7 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 			do:   "look at the parked entries below"})
 	}
 	out = append(out, closeFindings(s, in)...)
+	out = append(out, etcdFindings(s)...)
 	for _, c := range s.SCOM {
 		if c.State == "failing" && !c.InUse {
 			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s failed when it was last tried: %s", c.Name, c.LastError),
@@ -257,20 +258,41 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 	return out
 }
 
+// etcdFindings tell of endpoints that fail while others work; without any there is no leader, which says it all.
+func etcdFindings(s *v1.Status) []finding {
+	var out []finding
+	if s.Etcd == nil || s.Leader == "" {
+		return nil
+	}
+	for _, e := range s.Etcd.Endpoints {
+		switch {
+		case e.Fault != "" && e.Version == "" && e.LatencyMS == 0: // not asked yet
+		case e.Fault != "":
+			out = append(out, finding{level: v1.Degraded, cause: "etcd " + e.URL, text: fmt.Sprintf("etcd endpoint %s: %s.", e.URL, e.Fault), do: "mend what the message names; while a majority of the etcd works, nothing stops"})
+		case e.Alarm != "":
+			out = append(out, finding{level: v1.Degraded, cause: "etcd alarm " + e.URL, text: fmt.Sprintf("etcd endpoint %s complains: %s.", e.URL, e.Alarm), do: "see etcdctl alarm list, and turn on auto-compaction"})
+		}
+	}
+	return out
+}
+
 // memberFinding is what a member that cannot help means for the leader. Of a pair, it says what a second loss would do.
-func memberFinding(m v1.Member, pair bool) []finding {
+func memberFinding(m v1.Member, pair, etcd bool) []finding {
 	f := finding{level: v1.Degraded, cause: "member " + m.Node}
 	switch {
 	case time.Since(m.LastContact) >= inContact:
 		f.text = fmt.Sprintf("Delivering, but %s %s is not in contact.", strings.ToLower(m.Role), m.Node)
 		f.do = "start " + m.Node + " or mend the network between the nodes"
+	case etcd && !m.Voter:
+		f.text = fmt.Sprintf("Delivering, but %s does not reach the etcd.", m.Node)
+		f.do = "mend the network between " + m.Node + " and the etcd"
 	case pair && !m.Voter:
 		f.text = fmt.Sprintf("Delivering, but alone: %s has no vote until it has caught up.", m.Node)
 		f.do = "wait some seconds; if it lasts, look at that node's log"
 	default:
 		return nil
 	}
-	if pair {
+	if pair && !etcd || etcd && !m.Voter {
 		f.text += " If this machine dies now, nobody takes over by itself."
 	}
 	return []finding{f}

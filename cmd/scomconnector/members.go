@@ -77,6 +77,8 @@ func part(m v1.Member) string {
 	switch {
 	case m.Leader:
 		return "leader"
+	case m.Part != "":
+		return m.Part
 	case m.Voter:
 		return "voter"
 	}

@@ -66,6 +66,7 @@ func printStatus(t terminal, s *v1.Status) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	printEtcd(t, s.Etcd)
 	if len(s.Maintenance) > 0 {
 		fmt.Fprintf(t.out, "\nin maintenance: %s\n", strings.Join(s.Maintenance, ", "))
 	}
@@ -80,6 +81,28 @@ func printStatus(t terminal, s *v1.Status) error {
 		fmt.Fprintf(t.out, "warning: %s\n", warning)
 	}
 	return nil
+}
+
+// printEtcd is what the node knows of the etcd, if there is one.
+func printEtcd(t terminal, e *v1.Etcd) {
+	if e == nil {
+		return
+	}
+	fmt.Fprintf(t.out, "\netcd: keys below %s, lease %.0f s", e.Prefix, e.LeaseSeconds)
+	if e.LeaseLeftSeconds > 0 {
+		fmt.Fprintf(t.out, ", %.1f s left unless renewed", e.LeaseLeftSeconds)
+	}
+	fmt.Fprintln(t.out)
+	for _, p := range e.Endpoints {
+		switch {
+		case p.Fault != "":
+			fmt.Fprintf(t.out, "etcd: %s: %s\n", p.URL, harmless(p.Fault))
+		case p.Alarm != "":
+			fmt.Fprintf(t.out, "etcd: %s complains: %s\n", p.URL, harmless(p.Alarm))
+		default:
+			fmt.Fprintf(t.out, "etcd: %s: ok, version %s, answers in %.1f ms, database %.1f MB\n", p.URL, harmless(p.Version), p.LatencyMS, float64(p.SizeBytes)/(1<<20))
+		}
+	}
 }
 
 // printOutlook tells of the takeover where that is the way on.

@@ -165,6 +165,8 @@ func notYet(s v1.Status, unready map[string]string) string {
 			return fmt.Sprintf("%s is out of contact (%s): start it, or find out why", m.Node, m.Fault)
 		case unheard(m, s):
 			return fmt.Sprintf("%s was not heard of since you asked: is it running?", m.Node)
+		case !m.Voter && m.Part != "":
+			return m.Node + " does not reach the etcd: mend the network between the two"
 		case !m.Voter:
 			return m.Node + " has no vote yet: it is catching up, as a rule for a few seconds"
 		case m.Behind > behindLimit:

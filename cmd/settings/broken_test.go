@@ -204,7 +204,8 @@ var brokenNodes = []broken{
 		`node.json:11: ClaimDir: PairTakeover claim needs a folder that both nodes reach`,
 	}},
 	{"", `"Coordination": "etcd",`, []string{
-		`node.json:12: Coordination: etcd is not built yet (accepted: raft)`,
+		`node.json:7: Members: with Coordination etcd there is nothing for a Witness to do: the etcd decides; take it out`,
+		`node.json:12: Etcd.Endpoints: Coordination etcd needs the addresses of an etcd of yours, such as https://etcd1.contoso.com:2379`,
 	}},
 	{"", `"TakeoverAfter": 4,`, []string{
 		`node.json:12: TakeoverAfter: 4 is too small (accepted: 5 to 3600 seconds)`,

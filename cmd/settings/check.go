@@ -91,7 +91,7 @@ func (c *checker) note(format string, args ...any) {
 }
 
 // Check reads both files and looks at what they point to on this machine: secrets, certificates, tokens, ports, folders. It starts
-// nothing, logs on nowhere and leaves nothing behind. An empty clusterPath means the file beside node.json.
+// nothing, logs on to nothing but an etcd, and leaves nothing behind. An empty clusterPath means the file beside node.json.
 func Check(nodePath, clusterPath string) Report {
 	var report Report
 	n, faults := LoadNode(nodePath)
@@ -196,6 +196,11 @@ func (c *checker) node(n *Node) {
 	c.folder("DataDir", n.DataDir)
 	if p := n.Etcd.Password; !p.IsZero() {
 		c.reference(Ref{Key: "Etcd.Password", Secret: p})
+	}
+	if n.Coordination == "etcd" {
+		c.authority("Etcd.CaFile", n.Etcd.CaFile)
+		c.pair("Etcd.CertFile", n.Etcd.CertFile, n.Etcd.KeyFile)
+		c.etcd(n)
 	}
 	if n.PairTakeover == "claim" && n.strictPair() {
 		c.claimDir(n.ClaimDir)

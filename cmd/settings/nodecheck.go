@@ -16,9 +16,7 @@ func (n *Node) check(r *reader) {
 	n.checkOwnEntry(r)
 	n.checkClusterAddresses(r)
 	n.checkTls(r)
-	if n.Coordination == "etcd" {
-		r.fault("Coordination", "raft", "etcd is not built yet")
-	}
+	n.checkEtcd(r)
 	if n.Timing == "fast" && n.strictPair() {
 		r.fault("Timing", "lan, relaxed", "a pair without a witness must tell a slow partner from a lost one, for which fast leaves no time")
 	}
@@ -36,7 +34,7 @@ func (n *Node) check(r *reader) {
 
 // strictPair: two members, both of which must agree.
 func (n *Node) strictPair() bool {
-	return len(n.Members) == 2 && n.count(cluster.Witness) == 0
+	return n.Coordination != "etcd" && len(n.Members) == 2 && n.count(cluster.Witness) == 0
 }
 
 func (n *Node) count(role cluster.Role) int {

@@ -1,0 +1,319 @@
+// Package etcdrig runs the real etcd-server of the machine for tests, and cuts its clients off.
+//
+// Start gives an etcd of one or three members on loopback ports and folders of the test's own, to be killed, paused, restarted and wiped
+// one by one. A Proxy stands between one client and one member: what it is told to hold back goes nowhere, and nothing is closed, as when
+// a firewall drops packets.
+package etcdrig
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Available reports whether this machine has an etcd-server, and fails the test where SCOMCONNECTOR_REAL says that nothing may be missing.
+func Available(t testing.TB) bool {
+	t.Helper()
+	if os.Getenv("SCOMCONNECTOR_REAL") != "1" {
+		return false
+	}
+	if _, err := exec.LookPath("etcd"); err != nil {
+		t.Fatalf("SCOMCONNECTOR_REAL=1, and there is no etcd: %v", err)
+	}
+	return true
+}
+
+// Etcd is the members of one etcd.
+type Etcd struct {
+	t       testing.TB
+	dir     string
+	Members []*Member
+}
+
+// Member is one process.
+type Member struct {
+	etcd *Etcd
+	name string
+	URL  string // for clients
+	peer string
+	args []string
+	cmd  *exec.Cmd
+}
+
+// Start starts an etcd of n members; more are further arguments for each. It ends with the test.
+func Start(t testing.TB, n int, more ...string) *Etcd {
+	t.Helper()
+	e := &Etcd{t: t, dir: t.TempDir()}
+	ports := freePorts(t, 2*n)
+	var all []string
+	for i := range n {
+		m := &Member{etcd: e, name: fmt.Sprint("m", i), URL: "http://" + ports[2*i], peer: "http://" + ports[2*i+1]}
+		all = append(all, m.name+"="+m.peer)
+		e.Members = append(e.Members, m)
+	}
+	for _, m := range e.Members {
+		m.args = append([]string{
+			"--name", m.name, "--data-dir", m.folder(), "--listen-client-urls", m.URL, "--advertise-client-urls", m.URL,
+			"--listen-peer-urls", m.peer, "--initial-advertise-peer-urls", m.peer, "--initial-cluster", strings.Join(all, ","),
+			"--logger", "zap", "--log-level", "error",
+		}, more...)
+		m.Start()
+	}
+	t.Cleanup(func() {
+		for _, m := range e.Members {
+			m.Kill()
+		}
+	})
+	e.Ready()
+	return e
+}
+
+func freePorts(t testing.TB, n int) (out []string) {
+	t.Helper()
+	for range n {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close() // not before all have one
+		out = append(out, ln.Addr().String())
+	}
+	return out
+}
+
+// URLs are the members' addresses for clients.
+func (e *Etcd) URLs() (out []string) {
+	for _, m := range e.Members {
+		out = append(out, m.URL)
+	}
+	return out
+}
+
+func (m *Member) folder() string { return filepath.Join(m.etcd.dir, m.name) }
+
+// Start starts the process on what its folder holds.
+func (m *Member) Start() {
+	m.etcd.t.Helper()
+	m.cmd = exec.Command("etcd", m.args...)
+	log, err := os.OpenFile(filepath.Join(m.etcd.dir, m.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		m.etcd.t.Fatal(err)
+	}
+	defer log.Close() // the process has its own
+	m.cmd.Stdout, m.cmd.Stderr = log, log
+	if err := m.cmd.Start(); err != nil {
+		m.etcd.t.Fatal(err)
+	}
+}
+
+// Kill ends the process at once; it may be called twice.
+func (m *Member) Kill() {
+	if m.cmd == nil {
+		return
+	}
+	m.cmd.Process.Kill() //nolint:errcheck // it may have ended
+	m.cmd.Wait()         //nolint:errcheck // it was killed
+	m.cmd = nil
+}
+
+// Pause and Go have the process stand still, and go on.
+func (m *Member) Pause() { m.signal(syscall.SIGSTOP) }
+
+// Go ends Pause.
+func (m *Member) Go() { m.signal(syscall.SIGCONT) }
+
+func (m *Member) signal(s syscall.Signal) {
+	m.etcd.t.Helper()
+	if err := m.cmd.Process.Signal(s); err != nil {
+		m.etcd.t.Fatal(err)
+	}
+}
+
+// Wipe empties the data folder; the process must not run.
+func (m *Member) Wipe() {
+	m.etcd.t.Helper()
+	if err := os.RemoveAll(m.folder()); err != nil {
+		m.etcd.t.Fatal(err)
+	}
+}
+
+// Ready waits until a majority answers through the first member that runs.
+func (e *Etcd) Ready() {
+	e.t.Helper()
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		for _, m := range e.Members {
+			if m.cmd != nil && m.healthy() {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			e.t.Fatal("the etcd does not become ready within a minute")
+		}
+	}
+}
+
+func (m *Member) healthy() bool {
+	client := http.Client{Timeout: time.Second}
+	res, err := client.Get(m.URL + "/health")
+	if err != nil {
+		return false
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body) // what is missing makes it unhealthy
+	return strings.Contains(string(body), `"true"`)
+}
+
+// Ctl runs etcdctl against the members that run, as an operator does.
+func (e *Etcd) Ctl(args ...string) string {
+	e.t.Helper()
+	var urls []string
+	for _, m := range e.Members {
+		if m.cmd != nil {
+			urls = append(urls, m.URL)
+		}
+	}
+	cmd := exec.Command("etcdctl", append([]string{"--endpoints", strings.Join(urls, ",")}, args...)...)
+	cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		e.t.Fatalf("etcdctl %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// Proxy is the way of one client to one address.
+type Proxy struct {
+	URL string
+	ln  net.Listener
+	to  string
+
+	mu      sync.Mutex // guards what follows
+	held    bool
+	closed  bool
+	delay   time.Duration
+	changed chan struct{} // closed and replaced when held changes
+	conns   map[net.Conn]struct{}
+	wg      sync.WaitGroup
+}
+
+// NewProxy listens for one client. It ends with the test.
+func NewProxy(t testing.TB, url string) *Proxy {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Proxy{URL: "http://" + ln.Addr().String(), ln: ln, to: strings.TrimPrefix(url, "http://"), changed: make(chan struct{}), conns: map[net.Conn]struct{}{}}
+	p.wg.Go(p.serve)
+	t.Cleanup(p.close)
+	return p
+}
+
+// Hold has the proxy swallow everything, both ways, and close nothing; what it swallows is late, not lost, as with TCP.
+func (p *Proxy) Hold(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held = on
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// Delay holds each piece back for d.
+func (p *Proxy) Delay(d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = d
+}
+
+// Cut closes all connections there are.
+func (p *Proxy) Cut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		c.Close()
+	}
+}
+
+func (p *Proxy) close() {
+	p.ln.Close()
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.Hold(false)
+	p.Cut()
+	p.wg.Wait()
+}
+
+func (p *Proxy) serve() {
+	for {
+		c, err := p.ln.Accept()
+		if err != nil {
+			return
+		}
+		p.wg.Go(func() { p.carry(c) })
+	}
+}
+
+func (p *Proxy) carry(c net.Conn) {
+	defer c.Close()
+	s, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(context.Background(), "tcp", p.to)
+	if err != nil {
+		return
+	}
+	defer s.Close()
+	p.mu.Lock()
+	p.conns[c], p.conns[s] = struct{}{}, struct{}{}
+	closed := p.closed
+	p.mu.Unlock()
+	if closed {
+		return
+	}
+	var wg sync.WaitGroup
+	pump := func(to, from net.Conn) {
+		defer to.Close()
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := from.Read(buf)
+			p.await()
+			if n > 0 {
+				if _, err := to.Write(buf[:n]); err != nil {
+					return
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+	wg.Go(func() { pump(s, c) })
+	wg.Go(func() { pump(c, s) })
+	wg.Wait()
+	p.mu.Lock()
+	delete(p.conns, c)
+	delete(p.conns, s)
+	p.mu.Unlock()
+}
+
+// await waits while everything is held, and for the delay.
+func (p *Proxy) await() {
+	for {
+		p.mu.Lock()
+		held, delay, changed := p.held, p.delay, p.changed
+		p.mu.Unlock()
+		if !held {
+			time.Sleep(delay)
+			return
+		}
+		<-changed
+	}
+}
