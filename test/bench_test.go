@@ -85,11 +85,16 @@ func BenchmarkThroughput(b *testing.B) {
 }
 
 func benchThroughput(b *testing.B, nodes, alerts int, delay time.Duration) {
+	benchThroughputOf(b, nodes, "", alerts, delay)
+}
+
+// benchThroughputOf takes further keys of each node.json.
+func benchThroughputOf(b *testing.B, nodes int, node string, alerts int, delay time.Duration) {
 	var rate, perCPU, rss float64
 	var sync time.Duration
 	for range b.N {
 		p := newPlant(b, plantOptions{
-			nodes: nodes, scom: scomtest.Options{NoRecord: true, DuplicateEvery: -1, CacheBytes: 512 << 20}, lam: publishertest.Options{Light: true},
+			nodes: nodes, node: node, scom: scomtest.Options{NoRecord: true, DuplicateEvery: -1, CacheBytes: 512 << 20}, lam: publishertest.Options{Light: true},
 		})
 		sync = fsync(b, p.dir)
 		raiseOf741(p.group, alerts)

@@ -136,7 +136,11 @@ func try[T any](ctx context.Context, c *client, once bool, f func(context.Contex
 	for i := range c.ends {
 		at := (start + i) % len(c.ends)
 		e := c.ends[at]
-		actx, cancel := context.WithTimeout(ctx, attemptTime)
+		each := attemptTime
+		if end, ok := ctx.Deadline(); ok && !once { // each has its turn
+			each = min(each, time.Until(end)/time.Duration(len(c.ends)-i))
+		}
+		actx, cancel := context.WithTimeout(ctx, each)
 		cl, err := c.open(actx, e)
 		if err != nil {
 			cancel()
@@ -276,15 +280,18 @@ func (c *client) Watch(ctx context.Context, prefix string, from int64) <-chan ne
 				return false
 			}
 		}
+		at := c.first.Load()
 		octx, cancel := context.WithTimeout(ctx, attemptTime)
-		cl, err := c.open(octx, c.ends[c.first.Load()])
+		cl, err := c.open(octx, c.ends[at])
 		cancel()
 		if err != nil {
+			c.first.CompareAndSwap(at, (at+1)%int32(len(c.ends)))
 			send(news{Err: translate(err)})
 			return
 		}
 		wctx, stop := context.WithCancel(clientv3.WithRequireLeader(ctx))
 		defer stop()
+		go c.leaveWith(wctx, at, stop)
 		for r := range cl.Watch(wctx, c.prefix+prefix, clientv3.WithPrefix(), clientv3.WithRev(from)) {
 			if err := r.Err(); err != nil {
 				send(news{Err: translate(err)})
@@ -305,6 +312,19 @@ func (c *client) Watch(ctx context.Context, prefix string, from int64) <-chan ne
 	}()
 	return out
 }
+
+// leaveWith ends a watch once calls go to another endpoint than its own: the library would wait for that one for ever, in silence.
+func (c *client) leaveWith(ctx context.Context, at int32, stop func()) {
+	for pause(ctx, leaveEvery) {
+		if c.first.Load() != at {
+			stop()
+			return
+		}
+	}
+}
+
+// leaveEvery is how often that is looked at.
+const leaveEvery = 100 * time.Millisecond
 
 func (c *client) Grant(ctx context.Context, ttl time.Duration) (int64, time.Duration, error) {
 	r, err := try(ctx, c, false, func(ctx context.Context, cl *clientv3.Client) (*clientv3.LeaseGrantResponse, error) {

@@ -97,7 +97,7 @@ func (r *replica) loaded(revision int64, items []keyValue) error {
 	r.stores, r.deltas, r.orphans, r.damaged = fresh.stores, fresh.deltas, fresh.orphans, fresh.damaged
 	r.own, r.newest = map[int64]bool{}, 0
 	for _, it := range items {
-		if !isOwn(it.Key) || it.Key == keyCommit {
+		if it.Key == keyCommit || strings.HasPrefix(it.Key, dirOutbox) {
 			r.newest = max(r.newest, it.Mod)
 		}
 	}
@@ -344,6 +344,9 @@ func (r *replica) hearPart(e *event, list *[]state.Stored) (reload bool, err err
 		return r.hearPipe(e, list)
 	}
 	p, err := state.ParsePart(e.Key)
+	if err != nil && e.Deleted {
+		return false, nil // it was none of ours, and the leader has removed it
+	}
 	if err != nil {
 		return false, err
 	}

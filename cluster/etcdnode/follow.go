@@ -125,12 +125,8 @@ func (n *Node) admit(ctx context.Context, rev int64, items []keyValue) error {
 	case mine.ClusterID == "" && n.strangers(c.Members):
 		return &trouble{text: fmt.Sprintf("the keys that begin with %s belong to another cluster, whose members are %v: give this one an Etcd.Prefix of its own", n.cfg.Prefix, c.Members), lasting: true}
 	}
-	if rev < n.seenRevision() && n.ownCopy() {
-		n.log.Error("etcd has gone back to an older state, as after a restore from a backup; writing back what this node has", "revision", rev, "seen", n.seenRevision())
-		return n.plantAgain(ctx, seen.cluster)
-	}
 	if rev < n.seenRevision() {
-		n.log.Warn("etcd is at an earlier revision than this node has seen before: it was restored from a backup, or set up anew", "revision", rev, "seen", n.seenRevision())
+		return n.goneBack(ctx, rev, c.ID, seen)
 	}
 	return n.join(c.ID, rev)
 }

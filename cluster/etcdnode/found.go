@@ -63,6 +63,29 @@ func (n *Node) found(ctx context.Context, rev int64) error {
 	return errReload
 }
 
+// goneBack is for an etcd that counts from an earlier revision than before: it was restored from a backup, or set up anew. Who has a copy
+// writes it back, unless another node has done so already, which its epoch shows.
+func (n *Node) goneBack(ctx context.Context, rev int64, clusterID string, seen *replica) error {
+	if epoch := decodeValue[epochValue](seen.epoch); !n.ownCopy() || epoch.Number > n.replica.state.Token().Epoch.Number {
+		n.log.Warn("etcd counts anew: it was restored from a backup, or set up anew", "revision", rev, "seen", n.seenRevision())
+		n.mu.Lock()
+		n.seen, n.emptySince = 0, time.Time{}
+		n.mu.Unlock()
+		return n.remember(func(id *identity) { id.ClusterID, id.Revision = clusterID, rev })
+	}
+	n.mu.Lock()
+	if n.emptySince.IsZero() {
+		n.emptySince = time.Now()
+	}
+	since := n.emptySince
+	n.mu.Unlock()
+	if n.replica.state.Leader() != n.cfg.NodeID && time.Since(since) < restoreAfter {
+		return &trouble{text: "etcd has gone back to an older state; waiting for the last leader to write back what is newer"}
+	}
+	n.log.Error("etcd has gone back to an older state, as after a restore from a backup; writing back what this node has", "revision", rev, "seen", n.seenRevision())
+	return n.plantAgain(ctx, seen.cluster)
+}
+
 // plantAgain writes this node's copy to an etcd that has lost it, or has gone back to an older one: in a new epoch, since its revisions,
 // by which terms are counted, begin anew.
 func (n *Node) plantAgain(ctx context.Context, old *keyValue) error {

@@ -11,14 +11,14 @@ import (
 // probe looks at etcd itself, beside the watch, which can hang: whether a majority answers, whether the keys are still this cluster's,
 // whether the watch keeps up, and how long the leader's lease lasts.
 func (n *Node) probe(ctx context.Context) {
-	var behind time.Time
+	var behind time.Time // since when the watch lacks what etcd shows
 	for pause(ctx, n.cfg.TTL/3) {
 		k := n.replica.keys()
 		actx, cancel := context.WithTimeout(ctx, n.cfg.TTL/3)
 		out, err := n.kv.Txn(actx, nil, []op{get(keyCluster), get(keyLeader), get(keyCommit)}, nil)
 		if err != nil {
 			cancel()
-			if ctx.Err() == nil {
+			if ctx.Err() == nil && !n.heardWithin(n.cfg.TTL/2) {
 				n.noteTrouble(err)
 			}
 			continue
@@ -35,11 +35,11 @@ func (n *Node) probe(ctx context.Context) {
 		}
 		n.noteContact(out.Revision)
 		switch now := n.replica.keys(); {
-		case modOf(out.Found[2]) <= now.revision:
+		case modOf(out.Found[2]) <= now.revision && (modOf(out.Found[1]) == modOf(now.leader) || now.revision > out.Revision):
 			behind = time.Time{}
 		case behind.IsZero():
 			behind = time.Now()
-		case time.Since(behind) > n.cfg.TTL:
+		case time.Since(behind) > n.cfg.TTL/2:
 			n.log.Warn("the watch on etcd does not tell what has changed: reading everything again")
 			behind = time.Time{}
 			n.readAgain()

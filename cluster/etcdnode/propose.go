@@ -131,10 +131,12 @@ func (n *Node) leader() (nodeID string, known bool) {
 }
 
 // inContact reports whether a majority of etcd has answered lately.
-func (n *Node) inContact() bool {
+func (n *Node) inContact() bool { return n.heardWithin(n.cfg.TTL) }
+
+func (n *Node) heardWithin(d time.Duration) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return !n.contact.IsZero() && time.Since(n.contact) < n.cfg.TTL
+	return !n.contact.IsZero() && time.Since(n.contact) < d
 }
 
 // allKnow refuses a command whose parts a member could not read: it would have to stop.

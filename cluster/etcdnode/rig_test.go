@@ -22,6 +22,7 @@ type rig struct {
 	dir   string
 	log   hclog.Logger
 	ahead map[string]time.Duration
+	wall  func(nodeID string) time.Time
 }
 
 func newRig(t testing.TB, shape clustertest.Shape) *rig {
@@ -50,7 +51,12 @@ func (r *rig) Open(nodeID string) (clustertest.Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	var wall func() time.Time
+	if r.wall != nil {
+		wall = func() time.Time { return r.wall(nodeID) }
+	}
 	n, err := Open(Config{
+		Wall:   wall,
 		NodeID: nodeID, Role: m.Role, Members: r.shape, DataDir: filepath.Join(r.dir, nodeID), Version: "test", TTL: 5 * time.Second,
 		Listener: ln, Dial: r.net.Dialer(nodeID), Serve: clustertest.Answers(nodeID), store: r.etcd.client(nodeID),
 	}, r.log.Named(nodeID), prometheus.NewRegistry())

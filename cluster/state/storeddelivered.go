@@ -108,7 +108,11 @@ func (s *State) Clone() (*State, error) {
 func (s *State) Replace(other *State) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for name, p := range other.pipes { // whoever works from the old position must hear of it, and of nothing else
+		if q := s.pipes[name]; q != nil && q.rewinds != p.rewinds {
+			s.rewindVersion.Add(1)
+		}
+	}
 	s.data = other.data
 	s.outboxVersion.Add(1)
-	s.rewindVersion.Add(1)
 }

@@ -1,0 +1,116 @@
+package test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"scomconnector/test/etcdrig"
+)
+
+// needEtcd skips the test unless real components are to be used.
+func needEtcd(t testing.TB) {
+	t.Helper()
+	if !etcdrig.Available(t) {
+		t.Skip("needs etcd-server and SCOMCONNECTOR_REAL=1")
+	}
+}
+
+// etcdPair is two nodes that an etcd coordinates.
+func etcdPair(e *etcdrig.Etcd, ttl int) plantOptions {
+	return plantOptions{nodes: 2, more: haste, node: fmt.Sprintf(
+		`"Coordination": "etcd", "Etcd": {"Endpoints": ["%s"], "TTLSeconds": %d},`, strings.Join(e.URLs(), `", "`), ttl)}
+}
+
+// Whole nodes under a steady flow: the leader is killed, the etcd's members are killed and restarted one by one, all of them are
+// paused for longer than the lease, and the leader is stopped in good order.
+func TestEtcdPairLosesNothing(t *testing.T) {
+	needEtcd(t)
+	t.Parallel()
+	e := etcdrig.Start(t, 3)
+	p := newPlant(t, etcdPair(e, 5))
+	leader := p.works()
+
+	killed := time.Now()
+	leader.kill()
+	next := p.newLeader(leader)
+	t.Logf("another node leads %v after the kill", time.Since(killed).Round(time.Millisecond))
+	p.flowsBy(next)
+	leader.start()
+	p.follows(leader, next)
+
+	for _, m := range e.Members { // a majority is always there, and its leader changes
+		m.Kill()
+		p.flows()
+		m.Start()
+		e.Ready()
+	}
+	p.flows()
+
+	paused := time.Now()
+	for _, m := range e.Members {
+		m.Pause()
+	}
+	await(t, "nobody leads without an etcd", 30*time.Second, func() bool { return !p.procs[0].leads() && !p.procs[1].leads() })
+	if took := time.Since(paused); took > 5*time.Second {
+		t.Errorf("the leader has stopped only %v after the pause began, with a lease of 5 s", took)
+	}
+	await(t, "the page speaks of the etcd", 30*time.Second, func() bool {
+		s, err := p.procs[0].status()
+		return err == nil && strings.Contains(s.Verdict.Text, "etcd")
+	})
+	for _, m := range e.Members {
+		m.Go()
+	}
+	p.flows()
+
+	leader = p.newLeader(nil)
+	awaitVoters(t, leader, 2)
+	old := p.newLeader(nil)
+	before := p.lam.Counts().Duplicates
+	if err := old.stop(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	p.flowsBy(p.newLeader(old))
+	if d := p.lam.Counts().Duplicates - before; d > 0 {
+		t.Errorf("%d events came twice by a planned stop", d)
+	}
+	p.settled(6 * batch)
+}
+
+// flows waits until alerts of now arrive, whoever sends them.
+func (p *plant) flows() {
+	p.t.Helper()
+	sent := p.lam.Counts().Events
+	await(p.t, "alerts flow", 60*time.Second, func() bool { return p.lam.Counts().Events >= sent+20 })
+}
+
+// BenchmarkEtcdLeaderKilled is how long nobody polls when the leader is killed and the lease is 5 s.
+func BenchmarkEtcdLeaderKilled(b *testing.B) {
+	const kills = 20
+	for range b.N {
+		p := newPlant(b, etcdPair(etcdrig.Start(b, 1), 5))
+		leader := p.works()
+		w := watchPolls(p)
+		var polled []time.Duration
+		for range kills {
+			p.flowsBy(leader)
+			killed := time.Now()
+			leader.kill()
+			next := p.newLeader(leader)
+			polled = append(polled, w.firstAfter(b, killed.Add(100*time.Millisecond)))
+			leader.start()
+			p.follows(leader, next)
+			leader = next
+		}
+		spread(b, "polled", "s", time.Second, polled)
+		p.settled(kills * batch)
+	}
+}
+
+// BenchmarkEtcdThroughput is BenchmarkThroughput with an etcd of one member on the same machine.
+func BenchmarkEtcdThroughput(b *testing.B) {
+	o := etcdPair(etcdrig.Start(b, 1), 5)
+	benchThroughputOf(b, o.nodes, o.node, 200_000, 0)
+}
