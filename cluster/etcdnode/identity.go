@@ -98,7 +98,8 @@ func (n *Node) remember(f func(*identity)) error {
 
 // seenRevision is the highest revision that this node knows etcd to have had.
 func (n *Node) seenRevision() int64 {
+	heard := n.replica.keys().revision
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return max(n.seen, n.identity.Revision)
+	return max(heard, n.seen, n.identity.Revision)
 }

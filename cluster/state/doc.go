@@ -31,6 +31,9 @@
 // whoever takes it in, since two nodes may take it in at once: by its ID, so that a proposal of unknown outcome may be repeated; by
 // its Idempotency-Key; and by what it asks, if nothing else has been asked of that alert since.
 //
+// A backend without snapshots stores parts: Apply says which have changed, Stored and Delta write them, Install and InstallDelta are the
+// other side. A new kind of part is a row of storedParts.
+//
 // The limits in this package are part of the replicated behaviour: a node with another limit
 // would refuse what its sibling accepts. Changing one needs a new command version.
 package state
