@@ -65,7 +65,7 @@ func (n *Node) View() cluster.View {
 		}
 	}
 	v.Alarm = strings.Join(told, "; ")
-	v.Outlook.Refusal = "etcd decides who leads: nobody can take over by force; while it has no majority, mend it, or stop both nodes and move to raft with scomconnector migrate --to raft"
+	v.Outlook.Refusal = "etcd decides who leads: nobody can take over by force; while it has no majority, mend it"
 	for _, m := range n.cfg.Members {
 		v.Members = append(v.Members, n.memberView(m))
 	}
