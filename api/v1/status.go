@@ -161,7 +161,7 @@ type Member struct {
 	Node        string    `json:"node"`
 	Role        string    `json:"role"`
 	URL         string    `json:"url"`
-	Voter       bool      `json:"voter"` // it has a vote; with an etcd: it is in contact with it, and could lead
+	Voter       bool      `json:"voter"`          // it has a vote; with an etcd: it is in contact with it, and could lead
 	Part        string    `json:"part,omitempty"` // with an etcd, in its own words: "ready", "without etcd"
 	Leader      bool      `json:"leader"`
 	LastContact time.Time `json:"lastContact"`

@@ -201,6 +201,10 @@ func pieces(op state.Op) []state.Op {
 		for list := range slices.Chunk(op.Settled, mostNames) {
 			out = append(out, state.Settle{Settled: list, At: op.At})
 		}
+	case state.Begin:
+		for list := range slices.Chunk(op.Begun, mostNames) {
+			out = append(out, state.Begin{Begun: list})
+		}
 	case state.Unpark:
 		for list := range slices.Chunk(op.Keys, mostNames) {
 			out = append(out, state.Unpark{Pipeline: op.Pipeline, Keys: list})

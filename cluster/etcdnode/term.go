@@ -377,7 +377,7 @@ func finished(ctx context.Context, returned <-chan error) bool {
 	timer := time.NewTimer(cluster.FinishTime)
 	defer timer.Stop()
 	select {
-	case <-returned:
+	case <-returned: //nolint:errcheck // a planned end needs no reason
 		return true
 	case <-timer.C:
 	case <-ctx.Done():
@@ -391,7 +391,7 @@ func (n *Node) awaitLead(returned <-chan error) {
 		n.log.Error("the work of the last term does not end; no new term begins before it has", "since", slowLead)
 	})
 	defer warn.Stop()
-	<-returned
+	<-returned //nolint:errcheck // its term is over, whatever it says
 }
 
 // leadReluctantly works on nothing, and returns when another can take over.

@@ -78,7 +78,6 @@ func (t *term) take(p *proposal) {
 		if p.resign != nil || alone(p.op) {
 			if len(group) > 0 {
 				t.write(group, nil)
-				group = nil
 			}
 			if p.resign != nil {
 				p.reply <- answer{err: t.writeResignation(*p.resign)}
@@ -203,8 +202,11 @@ func (w *writing) write() error {
 	return t.txn(last, func(fresh bool) error {
 		t.draft.stores = stores
 		for i := range installs {
-			if installs[i].Part.Kind == state.PartOutbox && installs[i].Content != nil {
-				installs[i].Order = uint64(t.draft.commit.Mod)
+			if st := &installs[i]; st.Part.Kind == state.PartOutbox && st.Content != nil {
+				// One that was there before keeps its place.
+				if st.Order = t.node.replica.state.Stored(st.Part).Order; st.Order == 0 {
+					st.Order = uint64(t.draft.commit.Mod)
+				}
 			}
 		}
 		if err := t.draft.state.Install(requests(installs)...); err != nil || !fresh {

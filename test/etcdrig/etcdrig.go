@@ -81,7 +81,7 @@ func Start(t testing.TB, n int, more ...string) *Etcd {
 func freePorts(t testing.TB, n int) (out []string) {
 	t.Helper()
 	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func (m *Member) folder() string { return filepath.Join(m.etcd.dir, m.name) }
 // Start starts the process on what its folder holds.
 func (m *Member) Start() {
 	m.etcd.t.Helper()
-	m.cmd = exec.Command("etcd", m.args...)
+	m.cmd = exec.CommandContext(context.Background(), "etcd", m.args...) // ended by Kill
 	log, err := os.OpenFile(filepath.Join(m.etcd.dir, m.name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		m.etcd.t.Fatal(err)
@@ -163,8 +163,13 @@ func (e *Etcd) Ready() {
 }
 
 func (m *Member) healthy() bool {
-	client := http.Client{Timeout: time.Second}
-	res, err := client.Get(m.URL + "/health")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.URL+"/health", nil)
+	if err != nil {
+		return false
+	}
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return false
 	}
@@ -182,7 +187,7 @@ func (e *Etcd) Ctl(args ...string) string {
 			urls = append(urls, m.URL)
 		}
 	}
-	cmd := exec.Command("etcdctl", append([]string{"--endpoints", strings.Join(urls, ",")}, args...)...)
+	cmd := exec.CommandContext(e.t.Context(), "etcdctl", append([]string{"--endpoints", strings.Join(urls, ",")}, args...)...)
 	cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -209,7 +214,7 @@ type Proxy struct {
 // NewProxy listens for one client. It ends with the test.
 func NewProxy(t testing.TB, url string) *Proxy {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
