@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -124,19 +123,6 @@ func (m *Member) Kill() {
 	m.cmd.Process.Kill() //nolint:errcheck // it may have ended
 	m.cmd.Wait()         //nolint:errcheck // it was killed
 	m.cmd = nil
-}
-
-// Pause and Go have the process stand still, and go on.
-func (m *Member) Pause() { m.signal(syscall.SIGSTOP) }
-
-// Go ends Pause.
-func (m *Member) Go() { m.signal(syscall.SIGCONT) }
-
-func (m *Member) signal(s syscall.Signal) {
-	m.etcd.t.Helper()
-	if err := m.cmd.Process.Signal(s); err != nil {
-		m.etcd.t.Fatal(err)
-	}
 }
 
 // Wipe empties the data folder; the process must not run.
