@@ -41,6 +41,7 @@ var storedParts = []storedPart{
 	single(PartLeaders, "leaders", writeList(appendChange, func(s *State) *[]Change { return &s.changes }), putList(maxChanges, (*reader).change, func(s *State) *[]Change { return &s.changes })),
 	single(PartMaintenance, "maintenance", writeList(appendFlag, func(s *State) *[]Maintenance { return &s.flags }), putList(maxMaintenance, (*reader).flag, func(s *State) *[]Maintenance { return &s.flags })),
 	single(PartNotes, "notes", writeList(appendNote, func(s *State) *[]Note { return &s.notes }), putList(maxNotes, (*reader).note, func(s *State) *[]Note { return &s.notes })),
+	single(PartLogons, "logons", writeList(appendLogon, func(s *State) *[]Logon { return &s.logons }), putList(maxLogons, (*reader).logon, func(s *State) *[]Logon { return &s.logons })),
 	{PartConfig, "config/", versionName, listConfigs, writeConfig, putConfig, removeConfig},
 	{PartPipe, "pipe/", pipelineName, listPipes, writePipe, putPipe, func(s *State, p Part) { delete(s.pipes, p.Pipeline) }},
 	{PartParked, "parked/", parkedName, listParked, writeParked, putParked, removeParked},
