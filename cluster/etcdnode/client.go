@@ -88,7 +88,7 @@ func (c *client) open(ctx context.Context, e *endpoint) (*clientv3.Client, error
 	if c.cfg.User != "" {
 		password, err := c.cfg.Password()
 		if err != nil {
-			return nil, fmt.Errorf("the password of Etcd.User: %w", err)
+			return nil, fmt.Errorf("%w: %w", errPassword, err)
 		}
 		cfg.Password = password
 	}
@@ -382,7 +382,7 @@ func (c *client) Endpoints() []cluster.Endpoint {
 
 func (c *client) watchHealth(ctx context.Context, e *endpoint) {
 	for {
-		now := c.health(ctx, e)
+		now := c.look(ctx, e).Endpoint
 		if ctx.Err() != nil {
 			return
 		}
@@ -395,36 +395,8 @@ func (c *client) watchHealth(ctx context.Context, e *endpoint) {
 	}
 }
 
-// health asks one endpoint how it is, and for one linearizable read of our own: a member without a majority answers the first.
-func (c *client) health(ctx context.Context, e *endpoint) cluster.Endpoint {
-	h := cluster.Endpoint{URL: e.url}
-	ctx, cancel := context.WithTimeout(ctx, 2*attemptTime)
-	defer cancel()
-	began := time.Now()
-	cl, err := c.open(ctx, e)
-	if err == nil {
-		_, err = cl.Get(ctx, c.prefix+keyCluster)
-	}
-	h.Took = time.Since(began)
-	if err != nil {
-		h.Fault = c.explain(ctx, e.url, err)
-		return h
-	}
-	st, err := cl.Status(ctx, e.url)
-	if err != nil {
-		h.Fault = c.explain(ctx, e.url, err)
-		return h
-	}
-	h.Version, h.Leader, h.SizeBytes = st.Version, st.Leader == st.Header.MemberId, st.DbSize
-	h.Alarm = strings.Join(st.Errors, "; ")
-	if c.neverCompacted(ctx, cl, st.Header.Revision) {
-		h.Warning = notCompacted
-	}
-	if tooOld(st.Version) {
-		h.Fault = fmt.Sprintf("it runs etcd %s, and 3.4 is the oldest that will do: upgrade it", st.Version)
-	}
-	return h
-}
+// errPassword: where the password is kept, it cannot be had.
+var errPassword = errors.New("the password of Etcd.User")
 
 func hostOf(endpoint string) string {
 	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {

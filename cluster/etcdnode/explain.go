@@ -23,13 +23,16 @@ func (c *client) explain(ctx context.Context, endpoint string, err error) string
 	if words := explainAnswer(err, c.cfg); words != "" {
 		return words
 	}
+	if errors.Is(err, errPassword) {
+		return err.Error()
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTime)
 	defer cancel()
 	if words := c.explainDial(ctx, endpoint); words != "" {
 		return words
 	}
 	if isTransport(err) {
-		return "it takes connections and gives no answer in time: its etcd has no majority, or is overloaded"
+		return "it takes connections and gives no answer in time, since its etcd has no majority or is overloaded: start the members that are down, and look at their logs"
 	}
 	return err.Error()
 }
@@ -143,10 +146,12 @@ func explainTLS(err error) string {
 	case plain:
 		return "it speaks without TLS there: write http:// in Etcd.Endpoints, or turn TLS on in etcd"
 	case strings.Contains(err.Error(), "certificate required"), strings.Contains(err.Error(), "bad certificate"), strings.Contains(err.Error(), "unknown certificate authority"):
-		return "it asks for a certificate of this node, from its own authority: set Etcd.CertFile and Etcd.KeyFile"
+		return asksCertificate
 	}
 	return "TLS failed: " + err.Error()
 }
+
+const asksCertificate = "it asks for a certificate of this node, from its own authority: set Etcd.CertFile and Etcd.KeyFile"
 
 // tooOld: what this program needs came with 3.4.
 func tooOld(version string) bool {

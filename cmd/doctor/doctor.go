@@ -49,7 +49,7 @@ type part struct {
 	exam *exam
 	kind string
 	of   string
-	// group is the console's list or the LAM's destination: of several that serve the same, one that works is enough.
+	// group is the console's list, the LAM's destination or the etcd: of several that serve the same, one that works is enough.
 	group string
 	hops  []Hop
 }
@@ -79,9 +79,9 @@ func (p *part) doing(what string) {
 	}
 }
 
-// works reports whether this console or LAM could do its work: nothing failed, and what comes last before the work was tried.
+// works reports whether this console, LAM or etcd could do its work: nothing failed, and what comes last before the work was tried.
 func (p *part) works() bool {
-	last := map[string]string{"scom": "poll", "lam": "path"}[p.kind]
+	last := map[string]string{"scom": "poll", "lam": "path", "etcd": "database"}[p.kind]
 	reached := false
 	for _, h := range p.hops {
 		if h.Result == Fail {
@@ -97,7 +97,7 @@ func Run(ctx context.Context, opt Options) Report {
 	ctx, cancel := context.WithTimeout(ctx, all)
 	defer cancel()
 	e := &exam{opt: opt}
-	checked := settings.Check(opt.NodeFile, opt.ClusterFile)
+	checked := settings.CheckFiles(opt.NodeFile, opt.ClusterFile)
 	r := Report{Version: opt.Version, Time: time.Now().UTC()}
 	e.read()
 	node := e.part("node", "")
@@ -135,6 +135,10 @@ func (e *exam) lookAround(ctx context.Context, checked settings.Report) []*part 
 	parts, jobs = append(parts, consoles...), append(jobs, lookAtConsoles)
 	lams, lookAtLAMs := e.lams(ctx)
 	parts, jobs = append(parts, lams...), append(jobs, lookAtLAMs...)
+	if e.node.Coordination == "etcd" {
+		ends, lookAtEtcd := e.etcd(ctx)
+		parts, jobs = append(parts, ends...), append(jobs, lookAtEtcd)
+	}
 	for _, m := range e.node.Members {
 		if m.NodeID == e.node.NodeID {
 			continue

@@ -136,7 +136,7 @@ func days(d time.Duration) string {
 // judgeHandshake is for a handshake that failed.
 func judgeHandshake(err error) finding {
 	if _, is := errors.AsType[x509.UnknownAuthorityError](err); is {
-		return finding{Fail, "the certificate is not signed by an authority that this machine trusts", "name the authority's certificate: CaFile of the SCOM server, MoogPublicKey of the LAM"}
+		return finding{Fail, "the certificate is not signed by an authority that this machine trusts", "name the authority's certificate: CaFile of the SCOM server or of Etcd, MoogPublicKey of the LAM"}
 	}
 	if e, is := errors.AsType[x509.HostnameError](err); is {
 		return finding{Fail, fmt.Sprintf("the certificate is not for %q", e.Host), "use the name that the certificate is for"}

@@ -20,7 +20,7 @@ const (
 
 // Hop is one thing that was looked at.
 type Hop struct {
-	// Part is where it belongs: settings, node, disk, certificate, scom, lam, peer.
+	// Part is where it belongs: settings, node, disk, certificate, scom, lam, etcd, peer.
 	Part   string `json:"part"`
 	Name   string `json:"name"` // of the server, file or member; may be empty
 	Step   string `json:"step"`

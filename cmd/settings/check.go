@@ -92,7 +92,12 @@ func (c *checker) note(format string, args ...any) {
 
 // Check reads both files and looks at what they point to on this machine: secrets, certificates, tokens, ports, folders. It starts
 // nothing, logs on to nothing but an etcd, and leaves nothing behind. An empty clusterPath means the file beside node.json.
-func Check(nodePath, clusterPath string) Report {
+func Check(nodePath, clusterPath string) Report { return check(nodePath, clusterPath, true) }
+
+// CheckFiles is Check for who asks the etcd himself.
+func CheckFiles(nodePath, clusterPath string) Report { return check(nodePath, clusterPath, false) }
+
+func check(nodePath, clusterPath string, askEtcd bool) Report {
 	var report Report
 	n, faults := LoadNode(nodePath)
 	report.Faults = append(report.Faults, faults...)
@@ -100,6 +105,9 @@ func Check(nodePath, clusterPath string) Report {
 	if len(faults) == 0 {
 		c := &checker{&report, n.Path, linesOf(n.Path), n.DataDir}
 		c.node(n)
+		if askEtcd && n.Coordination == "etcd" {
+			c.etcd(n)
+		}
 	}
 	sortByLine(report.Faults)
 	sortByLine(report.Warnings)
@@ -200,7 +208,6 @@ func (c *checker) node(n *Node) {
 	if n.Coordination == "etcd" {
 		c.authority("Etcd.CaFile", n.Etcd.CaFile)
 		c.pair("Etcd.CertFile", n.Etcd.CertFile, n.Etcd.KeyFile)
-		c.etcd(n)
 	}
 	if n.PairTakeover == "claim" && n.strictPair() {
 		c.claimDir(n.ClaimDir)

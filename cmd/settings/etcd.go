@@ -60,7 +60,7 @@ const etcdTime = 20 * time.Second
 func (c *checker) etcd(n *Node) {
 	ctx, cancel := context.WithTimeout(context.Background(), etcdTime)
 	defer cancel()
-	findings, working := etcdnode.Check(ctx, n.EtcdConfig(""))
+	findings, working := etcdnode.Look(ctx, n.EtcdConfig("")).Findings()
 	for _, f := range findings {
 		text := f.Text
 		if f.Endpoint != "" {
