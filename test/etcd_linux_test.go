@@ -2,6 +2,7 @@ package test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,39 @@ func TestEtcdPairLosesNothing(t *testing.T) {
 		t.Errorf("%d events came twice by a planned stop", d)
 	}
 	p.settled(6 * batch)
+}
+
+// A node on an etcd exports what rules and dashboard ask of it, and shows there that an endpoint fails.
+func TestSeriesOfAnEtcd(t *testing.T) {
+	needEtcd(t)
+	t.Parallel()
+	e := etcdrig.Start(t, 3)
+	p := newPlant(t, etcdPair(e, 3))
+	node := p.works()
+	up := func(u string) string { return fmt.Sprintf("etcd_endpoint_up{endpoint=%q}", u) }
+	await(t, "all endpoints were asked", 30*time.Second, func() bool {
+		s := node.scrape()
+		return s.values[up(e.URLs()[0])] == 1 && s.values[up(e.URLs()[1])] == 1 && s.values[up(e.URLs()[2])] == 1
+	})
+	s := node.scrape()
+	s.check(t, fromTheStartOfAPair())
+	s.check(t, map[string]labels{"etcd_endpoint_up": {"endpoint": e.URLs()}, "etcd_database_bytes": {"endpoint": e.URLs()}})
+	s.known(t)
+	if left := s.values["lease_left_seconds"]; left <= 0 || left > 3 {
+		t.Errorf("the leader's lease has %v s left of 3", left)
+	}
+	if size := s.values[fmt.Sprintf("etcd_database_bytes{endpoint=%q}", e.URLs()[0])]; size < 1000 {
+		t.Errorf("the database has %v bytes", size)
+	}
+	e.Members[2].Kill()
+	await(t, "the dead endpoint shows", 30*time.Second, func() bool { v, there := node.scrape().values[up(e.URLs()[2])]; return there && v == 0 })
+}
+
+// fromTheStartOfAPair is fromTheStart without a third member.
+func fromTheStartOfAPair() map[string]labels {
+	pair := maps.Clone(fromTheStart)
+	pair["peer_last_contact_seconds"] = labels{"peer": nil}
+	return pair
 }
 
 // flows waits until alerts of now arrive, whoever sends them.

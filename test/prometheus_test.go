@@ -136,7 +136,8 @@ func TestRulesAndDashboardAskForWhatThereIs(t *testing.T) {
 			}
 			_, early := fromTheStart[base]
 			_, late := withTheSettings[base]
-			if !early && !late {
+			_, etcd := withAnEtcd[base]
+			if !early && !late && !etcd {
 				t.Errorf("%s asks for scomconnector_%s, which no node has", where, name)
 			}
 			shown[base] = true
@@ -152,7 +153,7 @@ func TestRulesAndDashboardAskForWhatThereIs(t *testing.T) {
 			check("the panel "+panel, e)
 		}
 	}
-	for _, list := range []map[string]labels{fromTheStart, withTheSettings} {
+	for _, list := range []map[string]labels{fromTheStart, withTheSettings, withAnEtcd} {
 		for name := range list {
 			if !shown[name] {
 				t.Errorf("the dashboard does not show scomconnector_%s", name)
@@ -270,8 +271,8 @@ func (q *watcher) firing() []string {
 	return slices.Compact(names)
 }
 
-// silent are panels that have nothing to show as long as nothing of that kind has happened.
-var silent = []string{"Certificates end in", "Changes of leadership"}
+// silent are panels that have nothing to show as long as nothing of that kind has happened, or without an etcd.
+var silent = []string{"Certificates end in", "Changes of leadership", "Endpoints that can be used", "Leader's lease left", "etcd's database"}
 
 // A real Prometheus scrapes two nodes and the witness: all are up, no series is missing, each panel of the dashboard shows
 // something, and nothing fires. Then the LAM breaks, and a machine; the alerts say so, and stop when all is well again.
