@@ -137,6 +137,12 @@ func knownKey(key string) bool {
 			return true
 		}
 	}
+	for _, object := range []string{"Etcd", "Tls", "ClusterTls", "Auth", "Log"} {
+		of := []byte(`{"` + object + `": {"` + key + `": null}}`)
+		if _, faults := settings.ParseNode("node.json", of, ""); !unknown(faults) {
+			return true
+		}
+	}
 	return false
 }
 

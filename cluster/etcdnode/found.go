@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -110,6 +111,7 @@ type planting struct {
 	clusterID string
 	epoch     state.Epoch
 	old       int64 // the last revision of the cluster's key; 0: there is none
+	anew      bool  // requests that stand there were left by something else, and go
 }
 
 // plant writes everything in several transactions, under the leader's key, and the cluster's key last: what was begun and not finished
@@ -163,9 +165,17 @@ func (p planting) steps() [][]op {
 	for _, dir := range []string{dirBase, dirDelta, dirParked, dirPipe, "config/", "parked-request/", "settled/"} {
 		first = append(first, op{kind: opDeleteAll, key: dir})
 	}
-	var ops []op
+	if p.anew {
+		first = append(first, op{kind: opDeleteAll, key: dirOutbox})
+	}
+	var parts []state.Stored
 	for _, part := range p.state.StoredParts() {
-		st := p.state.Stored(part)
+		parts = append(parts, p.state.Stored(part))
+	}
+	slices.SortStableFunc(parts, func(a, b state.Stored) int { return cmp.Compare(a.Order, b.Order) }) // only requests that wait have one
+	var ops []op
+	for _, st := range parts {
+		part := st.Part
 		if part.Kind == state.PartPipe {
 			info, _ := p.state.Pipeline(part.Pipeline)
 			st.Content = pipeValue{store: part.Pipeline, remembered: info.Remembered, content: st.Content}.encode()

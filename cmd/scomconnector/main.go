@@ -59,6 +59,7 @@ func commands() []command {
 		{"maintenance", "[show] | enter [NODE] | leave [NODE] [flags]", "have a node lead no more, so that it may be stopped", runMaintenance, helpMaintenance},
 		{"transfer", "[--to NODE] [--force]", "have another node lead", runTransfer, helpTransfer},
 		{"takeover", "[--force] [--yes]", "lead although the other nodes are gone", runTakeover, helpTakeover},
+		{"migrate", "--to etcd|raft [--node FILE] [--force] [--yes]", "carry a stopped cluster's state to an etcd, or back", runMigrate, helpMigrate},
 		{"log-level", "[LEVEL] [flags]", "how much a node logs; change it while it runs", runLogLevel, helpLogLevel},
 		{"secret", "keygen|seal [--node FILE] [--for KEY]", "seal passwords, so that the settings may show them to anybody", runSecret, helpSecret},
 		{"service", "install|uninstall|start|stop [flags]", "have the operating system hold this node", runService, helpService},

@@ -1,0 +1,114 @@
+package etcdnode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/hashicorp/go-hclog"
+
+	"scomconnector/cluster/state"
+)
+
+// This file is for carrying the state of a cluster that does not run to another backend, and from one.
+
+// Copy is the state as etcd holds it.
+type Copy struct {
+	State *state.State
+	Epoch state.Epoch // the highest that etcd knows
+	// Doubts are the reasons, for people, for which it may be less than what the nodes had.
+	Doubts []string
+}
+
+// Export reads the state of a cluster none of whose nodes runs. It changes nothing in etcd.
+func Export(ctx context.Context, cfg Config, log hclog.Logger) (Copy, error) {
+	n, err := bystander(cfg, log)
+	if err != nil {
+		return Copy{}, err
+	}
+	defer n.kv.Close() //nolint:errcheck // all was read
+	rev, items, err := n.readAll(ctx)
+	if err != nil {
+		return Copy{}, n.words(ctx, err)
+	}
+	if err := n.replica.loaded(rev, items); err != nil {
+		return Copy{}, err
+	}
+	k := n.replica.keys()
+	c := decodeValue[clusterValue](k.cluster)
+	switch {
+	case k.cluster == nil:
+		return Copy{}, fmt.Errorf("the keys that begin with %s hold no cluster: correct Etcd.Prefix or Etcd.Endpoints", n.cfg.Prefix)
+	case c.Format > format:
+		return Copy{}, errors.New("the keys in etcd were written by a newer scomconnector: use that one")
+	case n.strangers(c.Members):
+		return Copy{}, fmt.Errorf("the keys that begin with %s belong to another cluster, whose members are %v", n.cfg.Prefix, c.Members)
+	case k.leader != nil:
+		return Copy{}, n.stillLed(k.leader)
+	}
+	epoch := decodeValue[epochValue](k.epoch)
+	out := Copy{State: n.replica.state, Epoch: state.Epoch{Number: epoch.Number, Node: epoch.Node}}
+	if t := out.State.Token(); t.Compare(state.Token{Epoch: out.Epoch}) > 0 {
+		out.Epoch = t.Epoch
+	}
+	if out.State.ClusterID() == "" {
+		return Copy{}, fmt.Errorf("the keys that begin with %s hold a cluster that nobody has ever led: there is nothing to carry over", n.cfg.Prefix)
+	}
+	if n.replica.damaged != "" {
+		out.Doubts = append(out.Doubts, n.replica.damaged)
+	}
+	return out, nil
+}
+
+// Import writes the state of a cluster none of whose nodes runs below a prefix that holds none, in the epoch that is given. The key that
+// makes it a cluster comes last: what was begun and not finished counts for nothing, and may be repeated.
+func Import(ctx context.Context, cfg Config, log hclog.Logger, st *state.State, epoch state.Epoch) error {
+	n, err := bystander(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer n.kv.Close() //nolint:errcheck // all was written
+	out, err := n.kv.Txn(ctx, nil, []op{get(keyCluster), get(keyLeader)}, nil)
+	if err != nil {
+		return n.words(ctx, err)
+	}
+	if found := out.Found[0]; found != nil {
+		return fmt.Errorf("the keys that begin with %s hold a cluster already, of the members %v, and nothing is written over it: "+
+			"delete them (etcdctl del --prefix %s) if nobody needs them, or give this cluster another Etcd.Prefix", n.cfg.Prefix, decodeValue[clusterValue](found).Members, n.cfg.Prefix)
+	}
+	if found := out.Found[1]; found != nil {
+		return n.stillLed(found)
+	}
+	err = n.plant(ctx, planting{state: st, clusterID: st.ClusterID(), epoch: epoch, anew: true})
+	if errors.Is(err, errReload) {
+		return errors.New("another process has written to the same keys meanwhile: is a node still running?")
+	}
+	return n.words(ctx, err)
+}
+
+func (n *Node) stillLed(leader *keyValue) error {
+	return fmt.Errorf("%s holds the lease of the leader: stop all nodes; if none runs, wait %v for it to end", decodeValue[leaderValue](leader).Node, n.cfg.TTL)
+}
+
+// bystander is a node that has an etcd and takes no part.
+func bystander(cfg Config, log hclog.Logger) (*Node, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, log: log, replica: newReplica(), process: randomID()}
+	if n.kv = cfg.store; n.kv == nil {
+		n.kv = newClient(cfg)
+	}
+	return n, nil
+}
+
+// words is the error as it is told to people.
+func (n *Node) words(ctx context.Context, err error) error {
+	c, real := n.kv.(*client)
+	if err == nil || !real {
+		return err
+	}
+	e := c.ends[c.first.Load()]
+	return fmt.Errorf("%s: %s", e.url, c.explain(ctx, e.url, err))
+}
