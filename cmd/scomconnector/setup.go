@@ -21,6 +21,7 @@ mark that lets it start first. Nothing is overwritten. Asks on a terminal for wh
   --primary HOST     machine of the Primary
   --secondary HOST   machine of the Secondary
   --witness HOST     machine of the witness, such as the SCOM server
+  --etcd URL         an etcd that decides in place of a witness; several: repeat, or commas
   --scom HOST        SCOM web console; several: repeat, or commas; the preferred first
   --scom-user USER   DOMAIN\user that reads SCOM
   --lam URL          the SCOM LAM, https://HOST/events/NAME; several: repeat, the preferred first
@@ -37,12 +38,13 @@ example: scomconnector init --primary scomc1 --scom scom1.contoso.com \
 
 func runInit(t terminal, args []string) error {
 	var o scaffold.Options
-	var scom, lam list
+	var scom, lam, etcd list
 	answers := pairs{}
 	fs := flags("init")
 	fs.StringVar(&o.Primary, "primary", "", "")
 	fs.StringVar(&o.Secondary, "secondary", "", "")
 	fs.StringVar(&o.Witness, "witness", "", "")
+	fs.Var(&etcd, "etcd", "")
 	fs.Var(&scom, "scom", "")
 	fs.StringVar(&o.ScomUser, "scom-user", "", "")
 	fs.Var(&lam, "lam", "")
@@ -54,7 +56,7 @@ func runInit(t terminal, args []string) error {
 	if err := parse(fs, args, 0); err != nil {
 		return err
 	}
-	o.Scom, o.Lam, o.Answers = scom, lam, answers
+	o.Scom, o.Lam, o.Etcd, o.Answers = scom, lam, etcd, answers
 	in := t.in
 	if f, ok := t.in.(*os.File); ok && !term.IsTerminal(int(f.Fd())) {
 		in = nil // nobody is there to be asked

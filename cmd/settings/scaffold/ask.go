@@ -16,7 +16,7 @@ func ask(o *Options, in io.Reader, out io.Writer) error {
 		if o.Secondary == "" {
 			o.Secondary = q.may("Host name of the Secondary (Enter: none)")
 		}
-		if o.Secondary != "" && o.Witness == "" {
+		if o.Secondary != "" && o.Witness == "" && len(o.Etcd) == 0 {
 			o.Witness = q.may("Host name of the witness, such as the SCOM server (Enter: none)")
 		}
 	}

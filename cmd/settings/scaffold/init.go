@@ -19,9 +19,10 @@ import (
 
 // Options are init's flags.
 type Options struct {
-	Primary   string // HOST
-	Secondary string // HOST, may be empty
-	Witness   string // HOST, may be empty
+	Primary   string   // HOST
+	Secondary string   // HOST, may be empty
+	Witness   string   // HOST, may be empty
+	Etcd      []string // addresses of an etcd that decides in place of a witness; may be empty
 	Scom      []string
 	Lam       []string
 	ScomUser  string            // DOMAIN\user; may be empty
@@ -122,6 +123,9 @@ func (o *Options) validate() error {
 	}
 	if o.Witness != "" && o.Secondary == "" {
 		return usage("a witness helps only beside a Primary and a Secondary: give --secondary, too, or leave out --witness")
+	}
+	if o.Witness != "" && len(o.Etcd) > 0 {
+		return usage("an etcd decides in place of a witness: give --etcd or --witness")
 	}
 	return nil
 }
@@ -326,7 +330,7 @@ func (p *plan) folders() ([]folder, error) {
 		if m.Role != cluster.Witness {
 			files = append(files, content{settings.ClusterFileName, p.Config, 0o644})
 		}
-		if m.Role == cluster.Primary {
+		if m.Role == cluster.Primary && len(p.Etcd) == 0 {
 			mark := []byte("Lets the Primary begin a new cluster before the others are there. It is used once and then deleted.\n")
 			files = append(files, content{filepath.Join(dataDir, markFile), mark, 0o600})
 		}

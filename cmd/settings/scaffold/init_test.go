@@ -59,6 +59,8 @@ const original = "../testdata/original.json"
 func TestInitWritesTheGoldenFolders(t *testing.T) {
 	pair := three()
 	pair.Witness = ""
+	etcd := pair
+	etcd.Etcd = []string{"https://etcd1.contoso.com:2379", "https://etcd2.contoso.com:2379", "https://etcd3.contoso.com:2379"}
 	one := Options{Primary: "10.0.0.7", Scom: []string{"scom"}, Lam: []string{"http://moog:8888/"}, Random: zeros{}}
 	trial := Options{Primary: "127.0.0.1", Secondary: "127.0.0.1", Witness: "127.0.0.1", Scom: []string{"s"}, Lam: []string{"https://l/"}, Random: zeros{}}
 	six := Options{Primary: "fe80::1", Scom: []string{"s"}, Lam: []string{"https://l/"}, Random: zeros{}}
@@ -68,7 +70,7 @@ func TestInitWritesTheGoldenFolders(t *testing.T) {
 		Answers: map[string]string{"ScomServers[0].Password": "env:SCOM"}, Random: zeros{},
 	}
 	made := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for name, o := range map[string]Options{"three": three(), "pair": pair, "one": one, "trial": trial, "ipv6": six, "imported": imported, "imported-and-more": more} {
+	for name, o := range map[string]Options{"three": three(), "pair": pair, "etcd": etcd, "one": one, "trial": trial, "ipv6": six, "imported": imported, "imported-and-more": more} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "made")
 			o.Out, o.Now = dir, made
@@ -121,7 +123,10 @@ func private(t *testing.T, dir string) {
 	if runtime.GOOS == "windows" {
 		return // it has no such bits
 	}
-	secret := []string{"primary/operator-token", "primary/data", "primary/data/bootstrap"}
+	secret := []string{"primary/operator-token", "primary/data"}
+	if !strings.Contains(read(t, dir, "primary", "node.json"), `"Coordination": "etcd"`) { // it needs no mark
+		secret = append(secret, "primary/data/bootstrap")
+	}
 	if _, err := os.Stat(filepath.Join(dir, "secondary")); err == nil {
 		secret = append(secret, "primary/cluster.key", "secondary/cluster.key", "ca", "ca/cluster-ca.key")
 	}
@@ -260,6 +265,7 @@ func TestInitRefusesWrongUse(t *testing.T) {
 		{func(o *Options) { o.Primary, o.Lam = "", nil }, nil, "init needs --primary HOST, --lam URL"},
 		{func(o *Options) { o.Primary = "scomc1:8085" }, nil, `"scomc1:8085" is no host name: give the name or the IP address alone, without port`},
 		{func(o *Options) { o.Secondary = `a", "x` }, nil, `"a\", \"x" is no host name: give the name or the IP address alone, without port`},
+		{func(o *Options) { o.Etcd = []string{"https://etcd1:2379"} }, nil, "an etcd decides in place of a witness: give --etcd or --witness"},
 		{func(o *Options) { o.Secondary = "" }, nil, "a witness helps only beside a Primary and a Secondary: give --secondary, too, or leave out --witness"},
 		{func(o *Options) { o.Primary = "" }, strings.NewReader("\n\n\n\n"), "no answer to: Host name of the Primary"},
 		{func(o *Options) { o.Primary = "" }, strings.NewReader(""), "the questions were not answered: give the flags instead"},
@@ -289,6 +295,11 @@ func TestInitRefusesAddressesThatMakeNoSettings(t *testing.T) {
 	o.Out, o.Lam = filepath.Join(t.TempDir(), "made"), []string{"moog/events"}
 	err := Init(o, nil, new(bytes.Buffer))
 	if err == nil || !strings.Contains(err.Error(), "MoogServers[0].MoogUrl: is no web address") {
+		t.Errorf("got %v", err)
+	}
+	o = three()
+	o.Out, o.Witness, o.Etcd = filepath.Join(t.TempDir(), "made"), "", []string{"etcd1:2379"}
+	if err := Init(o, nil, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "Etcd.Endpoints[0]: is no web address") {
 		t.Errorf("got %v", err)
 	}
 	o = three()
