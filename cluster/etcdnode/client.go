@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
@@ -31,9 +32,11 @@ const (
 // library would go on giving every third call to an endpoint whose packets vanish, and notices that after ten seconds at the earliest.
 type client struct {
 	cfg    Config
+	log    hclog.Logger
 	prefix string
 	ends   []*endpoint
 	first  atomic.Int32 // index of the endpoint that is tried first
+	looks  bool         // it only looks, also at an etcd that is too old
 	stop   context.CancelFunc
 	wg     sync.WaitGroup // the watch over the endpoints' health
 }
@@ -46,9 +49,9 @@ type endpoint struct {
 	last cluster.Endpoint
 }
 
-func newClient(cfg Config) *client {
+func newClient(cfg Config, log hclog.Logger) *client {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &client{cfg: cfg, prefix: cfg.Prefix, stop: cancel}
+	c := &client{cfg: cfg, log: log, prefix: cfg.Prefix, stop: cancel}
 	for _, u := range cfg.Endpoints {
 		c.ends = append(c.ends, &endpoint{url: u, last: cluster.Endpoint{URL: u, Fault: notAsked}})
 	}
@@ -70,7 +73,7 @@ func (c *client) Close() error {
 	return errors.Join(errs...)
 }
 
-// open is the connection to an endpoint; making one logs on where there is a user.
+// open is the connection to an endpoint; making one logs on where there is a user, and refuses an etcd that is too old.
 func (c *client) open(ctx context.Context, e *endpoint) (*clientv3.Client, error) {
 	if cl := e.cl.Load(); cl != nil {
 		return cl, nil
@@ -99,6 +102,12 @@ func (c *client) open(ctx context.Context, e *endpoint) (*clientv3.Client, error
 	done := make(chan made, 1)
 	go func() { // a log-on heeds DialTimeout, and no context
 		cl, err := clientv3.New(cfg)
+		if err == nil && !c.looks {
+			if err = refuseOld(ctx, cl, e.url); err != nil {
+				cl.Close() //nolint:errcheck // it is of no use
+				cl = nil
+			}
+		}
 		done <- made{cl, err}
 	}()
 	select {
@@ -387,8 +396,10 @@ func (c *client) watchHealth(ctx context.Context, e *endpoint) {
 			return
 		}
 		e.mu.Lock()
+		before := e.last
 		e.last = now
 		e.mu.Unlock()
+		c.tell(before, now)
 		if !pause(ctx, healthEvery) {
 			return
 		}
@@ -397,6 +408,22 @@ func (c *client) watchHealth(ctx context.Context, e *endpoint) {
 
 // errPassword: where the password is kept, it cannot be had.
 var errPassword = errors.New("the password of Etcd.User")
+
+// tell logs what has changed for the worse with an endpoint, and when it works again.
+func (c *client) tell(before, now cluster.Endpoint) {
+	if now.Fault != "" && now.Fault != before.Fault {
+		c.log.Warn("an endpoint of etcd cannot be used", "endpoint", now.URL, "reason", now.Fault)
+	}
+	if now.Fault == "" && before.Fault != "" && before.Fault != notAsked {
+		c.log.Info("an endpoint of etcd can be used again", "endpoint", now.URL)
+	}
+	if now.Warning != "" && now.Warning != before.Warning {
+		c.log.Warn("etcd wants to be looked after", "endpoint", now.URL, "reason", now.Warning)
+	}
+	if now.Alarm != "" && now.Alarm != before.Alarm {
+		c.log.Warn("etcd complains", "endpoint", now.URL, "reason", now.Alarm)
+	}
+}
 
 func hostOf(endpoint string) string {
 	if u, err := url.Parse(endpoint); err == nil && u.Host != "" {

@@ -6,13 +6,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -25,6 +28,9 @@ func (c *client) explain(ctx context.Context, endpoint string, err error) string
 	}
 	if errors.Is(err, errPassword) {
 		return err.Error()
+	}
+	if t, ok := errors.AsType[*trouble](err); ok {
+		return t.text
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), attemptTime)
 	defer cancel()
@@ -53,7 +59,7 @@ func explainAnswer(err error, cfg Config) string {
 	case is(rpctypes.ErrPermissionDenied, rpctypes.ErrGRPCPermissionDenied) && cfg.User == "":
 		return fmt.Sprintf("it allows nothing without a user: set Etcd.User and Etcd.Password, for a user with the right to read and write all keys that begin with %s", cfg.Prefix)
 	case is(rpctypes.ErrPermissionDenied, rpctypes.ErrGRPCPermissionDenied):
-		return fmt.Sprintf("user %q may not read and write the keys that begin with %s: etcdctl role grant-permission ROLE --prefix=true readwrite %s", cfg.User, cfg.Prefix, cfg.Prefix)
+		return fmt.Sprintf("user %q may not read and write the keys that begin with %s: correct Etcd.Prefix or Etcd.User, or allow it with etcdctl role grant-permission ROLE --prefix=true readwrite %s", cfg.User, cfg.Prefix, cfg.Prefix)
 	case is(rpctypes.ErrUserEmpty, rpctypes.ErrGRPCUserEmpty):
 		return "it asks for a user: set Etcd.User and Etcd.Password"
 	case is(rpctypes.ErrAuthFailed, rpctypes.ErrGRPCAuthFailed):
@@ -81,6 +87,9 @@ func (c *client) explainDial(ctx context.Context, endpoint string) string {
 	}
 	defer conn.Close()
 	if !strings.HasPrefix(endpoint, "https:") {
+		if speaksTLS(ctx, conn) {
+			return "it speaks TLS there: write https:// in Etcd.Endpoints"
+		}
 		return ""
 	}
 	cfg, err := c.tls()
@@ -112,6 +121,18 @@ func (c *client) explainDial(ctx context.Context, endpoint string) string {
 	return ""
 }
 
+// speaksTLS reports whether a TLS handshake gets as far as the server's certificate.
+func speaksTLS(ctx context.Context, conn net.Conn) bool {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime/2) // who speaks no TLS may wait for more
+	defer cancel()
+	shown := errors.New("a certificate was shown")
+	err := tls.Client(conn, &tls.Config{
+		MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, //nolint:gosec // nothing is sent: whoever shows a certificate is refused
+		VerifyConnection: func(tls.ConnectionState) error { return shown },
+	}).HandshakeContext(ctx)
+	return errors.Is(err, shown)
+}
+
 func explainTCP(err error, host string) string {
 	dns, _ := errors.AsType[*net.DNSError](err)
 	switch {
@@ -138,9 +159,9 @@ func explainTLS(err error) string {
 		if unknown.Cert != nil {
 			who = fmt.Sprintf(" (it was issued by %q)", unknown.Cert.Issuer.CommonName)
 		}
-		return "its certificate comes from an authority that is not in Etcd.CaFile" + who
+		return "its certificate comes from an authority that is not in Etcd.CaFile" + who + ": set Etcd.CaFile to a file with that authority's certificate"
 	case isWrongName:
-		return fmt.Sprintf("its certificate is for other names than the one in Etcd.Endpoints: %v", wrongName)
+		return fmt.Sprintf("its certificate is for %s and not for %s: write one of its names in Etcd.Endpoints, or have a certificate issued with this one", namesOf(wrongName.Certificate), wrongName.Host)
 	case isInvalid:
 		return fmt.Sprintf("its certificate cannot be used: %v", invalid)
 	case plain:
@@ -148,10 +169,40 @@ func explainTLS(err error) string {
 	case strings.Contains(err.Error(), "certificate required"), strings.Contains(err.Error(), "bad certificate"), strings.Contains(err.Error(), "unknown certificate authority"):
 		return asksCertificate
 	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return "it ends the connection at the first bytes of TLS, as an etcd without TLS does: write http:// in Etcd.Endpoints, or turn TLS on in etcd"
+	}
 	return "TLS failed: " + err.Error()
 }
 
 const asksCertificate = "it asks for a certificate of this node, from its own authority: set Etcd.CertFile and Etcd.KeyFile"
+
+func namesOf(cert *x509.Certificate) string {
+	names := slices.Clone(cert.DNSNames)
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no name at all"
+	}
+	return strings.Join(names, ", ")
+}
+
+// refuseOld asks an endpoint for its version; one that gives no answer will show in other ways what is wrong with it.
+func refuseOld(ctx context.Context, cl *clientv3.Client, url string) error {
+	st, err := cl.Status(ctx, url)
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	return checkVersion(st.Version)
+}
+
+func checkVersion(version string) error {
+	if !tooOld(version) {
+		return nil
+	}
+	return &trouble{text: fmt.Sprintf("it runs etcd %s, and 3.4 is the oldest that will do: upgrade it", version)}
+}
 
 // tooOld: what this program needs came with 3.4.
 func tooOld(version string) bool {

@@ -119,7 +119,7 @@ func (n *Node) open(ctx context.Context, reg prometheus.Registerer) (err error) 
 	}
 	n.replica.touched = n.noteHand
 	if n.kv = n.cfg.store; n.kv == nil {
-		n.kv = newClient(n.cfg)
+		n.kv = newClient(n.cfg, n.log)
 	}
 	return nil
 }

@@ -101,11 +101,17 @@ func (n *Node) noteTrouble(err error) {
 		text, lasting = t.text, t.lasting
 	} else if words := n.endpointFaults(); words != "" {
 		text = words
+	} else if words := explainAnswer(err, n.cfg); words != "" {
+		text = "etcd cannot be used: " + words
+	} else if n.notAskedYet() {
+		text = noAnswerYet
+	} else if isTransport(err) {
+		text = "etcd does not answer"
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.trouble, n.lasting = text, lasting
-	if text != n.said {
+	if text != n.said && text != noAnswerYet {
 		n.said = text
 		if lasting {
 			n.log.Error("this node cannot take part", "reason", text)
@@ -113,6 +119,19 @@ func (n *Node) noteTrouble(err error) {
 			n.log.Warn("this node cannot take part for now", "reason", text)
 		}
 	}
+}
+
+// noAnswerYet stands until it is known what is wrong.
+const noAnswerYet = "etcd has not answered yet"
+
+// notAskedYet reports whether no endpoint's health is known.
+func (n *Node) notAskedYet() bool {
+	for _, e := range n.kv.Endpoints() {
+		if e.Fault != notAsked {
+			return false
+		}
+	}
+	return true
 }
 
 // endpointFaults is what is wrong with the endpoints; empty: at least one works.

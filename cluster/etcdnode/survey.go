@@ -83,7 +83,7 @@ func Look(ctx context.Context, cfg Config) Survey {
 	if err != nil {
 		return Survey{Fault: err.Error()}
 	}
-	c := &client{cfg: cfg, prefix: cfg.Prefix, stop: func() {}}
+	c := &client{cfg: cfg, prefix: cfg.Prefix, looks: true, stop: func() {}}
 	defer c.Close() //nolint:errcheck // it was asked what there was to ask
 	s := Survey{Endpoints: make([]Seen, len(cfg.Endpoints))}
 	var wg sync.WaitGroup
@@ -135,8 +135,8 @@ func (c *client) look(ctx context.Context, e *endpoint) Seen {
 	if st.Header.Revision >= uncompacted && c.compaction(ctx, cl, st.Header.Revision) == Never {
 		s.Warning = notCompacted
 	}
-	if tooOld(st.Version) {
-		s.Fault, s.Lacks = fmt.Sprintf("it runs etcd %s, and 3.4 is the oldest that will do: upgrade it", st.Version), Recent
+	if err := checkVersion(st.Version); err != nil {
+		s.Fault, s.Lacks = err.Error(), Recent
 	}
 	return s
 }

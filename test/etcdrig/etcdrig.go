@@ -36,6 +36,7 @@ func Available(t testing.TB) bool {
 type Etcd struct {
 	t       testing.TB
 	dir     string
+	ctl     []string // what etcdctl needs to be let in
 	Members []*Member
 }
 
@@ -45,6 +46,7 @@ type Member struct {
 	name string
 	URL  string // for clients
 	peer string
+	info string // where it says how it is, without TLS
 	args []string
 	cmd  *exec.Cmd
 }
@@ -52,18 +54,31 @@ type Member struct {
 // Start starts an etcd of n members; more are further arguments for each. It ends with the test.
 func Start(t testing.TB, n int, more ...string) *Etcd {
 	t.Helper()
-	e := &Etcd{t: t, dir: t.TempDir()}
-	ports := freePorts(t, 2*n)
+	return (&Etcd{t: t, dir: t.TempDir()}).start(n, "http://", more)
+}
+
+// StartTLS is Start for one member with TLS that asks its clients for a certificate, both of the authority.
+func StartTLS(t testing.TB, a *Authority) *Etcd {
+	t.Helper()
+	cert, key := a.Issue("etcd")
+	e := &Etcd{t: t, dir: t.TempDir(), ctl: []string{"--cacert", a.CAFile, "--cert", cert, "--key", key}}
+	return e.start(1, "https://", []string{"--cert-file", cert, "--key-file", key, "--client-cert-auth", "--trusted-ca-file", a.CAFile})
+}
+
+func (e *Etcd) start(n int, scheme string, more []string) *Etcd {
+	t := e.t
+	t.Helper()
+	ports := freePorts(t, 3*n)
 	var all []string
 	for i := range n {
-		m := &Member{etcd: e, name: fmt.Sprint("m", i), URL: "http://" + ports[2*i], peer: "http://" + ports[2*i+1]}
+		m := &Member{etcd: e, name: fmt.Sprint("m", i), URL: scheme + ports[3*i], peer: "http://" + ports[3*i+1], info: "http://" + ports[3*i+2]}
 		all = append(all, m.name+"="+m.peer)
 		e.Members = append(e.Members, m)
 	}
 	for _, m := range e.Members {
 		m.args = append([]string{
 			"--name", m.name, "--data-dir", m.folder(), "--listen-client-urls", m.URL, "--advertise-client-urls", m.URL,
-			"--listen-peer-urls", m.peer, "--initial-advertise-peer-urls", m.peer, "--initial-cluster", strings.Join(all, ","),
+			"--listen-peer-urls", m.peer, "--initial-advertise-peer-urls", m.peer, "--initial-cluster", strings.Join(all, ","), "--listen-metrics-urls", m.info,
 			"--logger", "zap", "--log-level", "error",
 		}, more...)
 		m.Start()
@@ -151,7 +166,7 @@ func (e *Etcd) Ready() {
 func (m *Member) healthy() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.URL+"/health", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, m.info+"/health", nil)
 	if err != nil {
 		return false
 	}
@@ -173,7 +188,7 @@ func (e *Etcd) Ctl(args ...string) string {
 			urls = append(urls, m.URL)
 		}
 	}
-	cmd := exec.CommandContext(e.t.Context(), "etcdctl", append([]string{"--endpoints", strings.Join(urls, ",")}, args...)...)
+	cmd := exec.CommandContext(e.t.Context(), "etcdctl", append(append([]string{"--endpoints", strings.Join(urls, ",")}, e.ctl...), args...)...)
 	cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
