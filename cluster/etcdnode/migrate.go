@@ -98,7 +98,7 @@ func bystander(cfg Config, log hclog.Logger) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, log: log, replica: newReplica(), process: randomID()}
 	if n.kv = cfg.store; n.kv == nil {
-		n.kv = newClient(cfg)
+		n.kv = newClient(cfg, log)
 	}
 	return n, nil
 }
