@@ -313,7 +313,7 @@ func (d deed) form(f fields) string { return d.title + "\x00" + d.target(f) }
 
 // refuseAct answers with the page, since a person reads it; one who may not read the page is only told why.
 func (s *server) refuseAct(w http.ResponseWriter, r *http.Request, d deed, f fields, err error) {
-	if !s.mayRead(r) && (!s.operators.set || !s.operators.is(f["token"])) {
+	if !s.mayRead(r) && (!s.operators.set() || !s.operators.is(f["token"])) {
 		refuse(w, err)
 		return
 	}
@@ -334,7 +334,7 @@ func formHint(err error, hint string) string {
 }
 
 func (s *server) showAct(w http.ResponseWriter, r *http.Request, code int, d deed, f fields, is *outcome) {
-	v := actView{Status: s.deps.Status(), Style: template.CSS(style), Title: d.title, Outcome: is, Hidden: fields{}, AsksToken: s.operators.set, Barred: s.barred(r), Path: r.URL.EscapedPath()}
+	v := actView{Status: s.deps.Status(), Style: template.CSS(style), Title: d.title, Outcome: is, Hidden: fields{}, AsksToken: s.operators.set(), Barred: s.barred(r), Path: r.URL.EscapedPath()}
 	for _, name := range d.names {
 		v.Hidden[name] = f[name]
 	}

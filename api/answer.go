@@ -52,14 +52,14 @@ func (s *server) reading(h http.Handler) http.Handler {
 // mayRead takes the token as Bearer or, since a browser cannot send that, as the password of Basic. Who may write may read:
 // changing begins with reading, and there is one file to give to a command.
 func (s *server) mayRead(r *http.Request) bool {
-	if !s.readers.set {
+	if !s.readers.set() {
 		return true
 	}
 	given, ok := bearer(r)
 	if !ok {
 		_, given, _ = r.BasicAuth()
 	}
-	return s.readers.is(given) || s.operators.set && s.operators.is(given)
+	return s.readers.is(given) || s.operators.set() && s.operators.is(given)
 }
 
 // bearer is the token of the Authorization header.
@@ -70,14 +70,14 @@ func bearer(r *http.Request) (string, bool) {
 
 // token is a secret that requests must carry. Hashes are compared, so that neither its content nor its
 // length can be learnt from the time it takes.
-type token struct {
-	set bool
-	sum [sha256.Size]byte
-}
+type token struct{ now Secret }
 
-func newToken(secret string) token { return token{secret != "", sha256.Sum256([]byte(secret))} }
+func (t token) set() bool { return t.now != nil }
 
 func (t token) is(given string) bool {
-	sum := sha256.Sum256([]byte(given))
-	return subtle.ConstantTimeCompare(sum[:], t.sum[:]) == 1
+	if t.now == nil {
+		return false
+	}
+	theirs, ours := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(t.now()))
+	return subtle.ConstantTimeCompare(theirs[:], ours[:]) == 1
 }

@@ -16,18 +16,22 @@ import (
 
 // Config is what an operator may set.
 type Config struct {
-	ReadToken     string         // empty: reading is open
-	OperatorToken string         // empty: who may write must sit at the machine
-	CallbackToken string         // empty: close requests are open, as the original's were
+	ReadToken     Secret         // nil: reading is open
+	OperatorToken Secret         // nil: who may write must sit at the machine
+	CallbackToken Secret         // nil: close requests are open, as the original's were
 	Location      *time.Location // the zone shown beside UTC; nil: the machine's
 	// Addresses are those of this machine; nil: net.InterfaceAddrs.
 	Addresses func() ([]net.Addr, error)
 }
 
+// Secret is a token as it is now, never empty. It is asked for with each request, and calls may overlap.
+type Secret func() string
+
 // Deps are what the answers are made of. All functions may be called concurrently, must not block, and
 // what they return is the handler's to keep.
 type Deps struct {
 	Status   func() v1.Status
+	Alive    func() []string // why this process cannot do its part, whatever the others do; empty: it can
 	Ready    func() []string // why this node cannot take a close request; empty: it can
 	Leader   func() bool     // this node polls
 	Gatherer prometheus.Gatherer
@@ -57,8 +61,8 @@ const (
 // New is the handler of one node's whole HTTP surface.
 func New(cfg Config, deps Deps) http.Handler {
 	s := &server{
-		deps: deps, page: newPage(cfg.Location), readers: newToken(cfg.ReadToken), operators: newToken(cfg.OperatorToken),
-		callers: newToken(cfg.CallbackToken), audit: audit{log: deps.Log}, addresses: cfg.Addresses, codes: newCodes(),
+		deps: deps, page: newPage(cfg.Location), readers: token{cfg.ReadToken}, operators: token{cfg.OperatorToken},
+		callers: token{cfg.CallbackToken}, audit: audit{log: deps.Log}, addresses: cfg.Addresses, codes: newCodes(),
 		strangers: newStrangers(), taking: make(chan struct{}, maxTaking), waiting: make(chan struct{}, maxWaiting),
 		listeners: make(chan struct{}, maxListeners),
 	}
@@ -181,18 +185,22 @@ func (s *server) confirmVanished(*http.Request, string) (done, error) {
 	return done{body: v1.Vanished{Vanished: held}, what: "reconcile: vanished alerts confirmed as gone"}, nil
 }
 
-func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
-	answerText(w, http.StatusOK, "alive")
+func (s *server) healthz(w http.ResponseWriter, r *http.Request) {
+	s.probe(w, r, "alive", s.deps.Alive())
 }
 
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
-	reasons := s.deps.Ready()
+	s.probe(w, r, "ready", s.deps.Ready())
+}
+
+// probe answers with the word where nothing speaks against it, else with the reasons, to whom may know them.
+func (s *server) probe(w http.ResponseWriter, r *http.Request, word string, reasons []string) {
 	if len(reasons) == 0 {
-		answerText(w, http.StatusOK, "ready")
+		answerText(w, http.StatusOK, word)
 		return
 	}
 	if !s.mayRead(r) {
-		reasons = []string{"not ready"}
+		reasons = []string{"not " + word}
 	}
 	answerText(w, http.StatusServiceUnavailable, reasons...)
 }

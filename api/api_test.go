@@ -24,6 +24,7 @@ type node struct {
 	status    v1.Status
 	read      func() v1.Status // nil: status
 	ready     []string
+	unfit     []string
 	leads     bool
 	operators string // token
 	callers   string // token
@@ -37,13 +38,21 @@ type node struct {
 	log       bytes.Buffer
 }
 
+// secret is a token that stays; empty: there is none.
+func secret(content string) Secret {
+	if content == "" {
+		return nil
+	}
+	return func() string { return content }
+}
+
 func (n *node) handler(token string) http.Handler {
 	reg := prometheus.NewRegistry()
 	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "scomconnector_test_total", Help: "a series"})
 	reg.MustRegister(c)
 	c.Add(3)
-	return New(Config{ReadToken: token, OperatorToken: n.operators, CallbackToken: n.callers, Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
-		Status: n.current, Ready: func() []string { return n.ready },
+	return New(Config{ReadToken: secret(token), OperatorToken: secret(n.operators), CallbackToken: secret(n.callers), Location: time.FixedZone("CET", 3600), Addresses: n.addresses}, Deps{
+		Status: n.current, Ready: func() []string { return n.ready }, Alive: func() []string { return n.unfit },
 		Leader: func() bool { return n.leads }, Gatherer: reg,
 		Settings: &n.settings, Parked: &n.parked, Office: &n.office, Closes: &n.closes, Levels: &n.levels, Cursors: &n.cursors, Log: hclog.New(&hclog.LoggerOptions{Output: &n.log}),
 		Vanished: func() (int, error) {
@@ -76,7 +85,7 @@ func TestProbes(t *testing.T) {
 		code  int
 		body  string
 	}{
-		{"/healthz", []string{"stopping"}, false, 200, "alive\n"},
+		{"/healthz", []string{"no leader is known"}, false, 200, "alive\n"}, // which is not this node's own fault
 		{"/readyz", nil, false, 200, "ready\n"},
 		{"/readyz", []string{"no leader is known", "the store\nhas failed"}, false, 503, "no leader is known\nthe store has failed\n"},
 		{"/leader", nil, true, 200, "leader\n"},
@@ -87,6 +96,21 @@ func TestProbes(t *testing.T) {
 		if w.Code != c.code || w.Body.String() != c.body {
 			t.Errorf("%s with %q, %v: got %d %q, want %d %q", c.path, c.ready, c.leads, w.Code, w.Body, c.code, c.body)
 		}
+	}
+}
+
+// A process that cannot do its part says why, with the read token set only to those who may read.
+func TestHealthzSaysWhyNot(t *testing.T) {
+	n := &node{status: healthy(), unfit: []string{"this node is stopping", "the store has failed: disk full"}}
+	if w := ask(n.handler(""), "GET", "/healthz"); w.Code != 503 || w.Body.String() != "this node is stopping\nthe store has failed: disk full\n" {
+		t.Errorf("got %d %q", w.Code, w.Body)
+	}
+	h := n.handler("s3cret")
+	if w := ask(h, "GET", "/healthz"); w.Code != 503 || w.Body.String() != "not alive\n" {
+		t.Errorf("a stranger: got %d %q", w.Code, w.Body)
+	}
+	if w := ask(h, "GET", "/healthz", func(r *http.Request) { r.Header.Set("Authorization", "Bearer s3cret") }); w.Code != 503 || !strings.Contains(w.Body.String(), "disk full") {
+		t.Errorf("who may read: got %d %q", w.Code, w.Body)
 	}
 }
 

@@ -133,7 +133,7 @@ func (s *server) caller(r *http.Request) (string, error) {
 		return "", errForeignPage
 	}
 	name, password, _ := r.BasicAuth()
-	if s.callers.set {
+	if s.callers.set() {
 		given, ok := bearer(r)
 		if !ok {
 			given = password

@@ -8,7 +8,7 @@
 //	GET /settings        a page with the settings in use, and those before
 //	GET /act/...         pages that say what an act would do (transfer, retry, remove), with a form; POST is that form
 //	GET /maintenance     a page with who leads, what would happen, and a form; POST is that form
-//	GET /healthz         200 while the process serves at all
+//	GET /healthz         200 while the process can do its part, else 503 and a reason a line
 //	GET /readyz          200 when this node can take a close request, else 503 and a reason a line
 //	GET /leader          200 on the node that polls, else 503: for a load balancer in front of the nodes
 //	GET /metrics         Prometheus

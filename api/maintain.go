@@ -89,7 +89,7 @@ func (s *server) maintenanceForm(w http.ResponseWriter, r *http.Request) {
 
 // refuseForm answers with the page, since a person reads it; one who may not read the page is only told why.
 func (s *server) refuseForm(w http.ResponseWriter, r *http.Request, o formOrder, err error) {
-	if !s.mayRead(r) && (!s.operators.set || !s.operators.is(o.token)) {
+	if !s.mayRead(r) && (!s.operators.set() || !s.operators.is(o.token)) {
 		refuse(w, err)
 		return
 	}
@@ -138,7 +138,7 @@ type maintenanceView struct {
 func (s *server) showMaintenance(w http.ResponseWriter, r *http.Request, code int, o formOrder, is *outcome) {
 	status := s.deps.Status()
 	v := maintenanceView{
-		Status: status, Style: template.CSS(style), Outcome: is, Prospects: prospects(status), AsksToken: s.operators.set,
+		Status: status, Style: template.CSS(style), Outcome: is, Prospects: prospects(status), AsksToken: s.operators.set(),
 		Code: s.codes.issue("maintenance", r.RemoteAddr), TakeoverCode: s.codes.issue("takeover", r.RemoteAddr), Loss: Loss(status),
 	}
 	v.Selected, v.Notice = v.selected(o)
@@ -150,7 +150,7 @@ func (s *server) showMaintenance(w http.ResponseWriter, r *http.Request, code in
 
 // barred is why a form would be refused from where it is read; empty if not.
 func (s *server) barred(r *http.Request) string {
-	if s.operators.set {
+	if s.operators.set() {
 		return ""
 	}
 	err := s.atTheMachine(r)

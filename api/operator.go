@@ -106,7 +106,7 @@ func (s *server) operator(r *http.Request, given string, ok bool) (string, error
 	if foreignPage(r) {
 		return "", errForeignPage
 	}
-	if s.operators.set {
+	if s.operators.set() {
 		if !ok {
 			return "", errNoToken
 		}

@@ -60,7 +60,11 @@ func (c *counter) Discard(context.Context, string) error { return api.ErrNotFoun
 
 // serve is the node's URL.
 func (c *counter) serve(t *testing.T, token string) string {
-	srv := httptest.NewServer(api.New(api.Config{CallbackToken: token}, api.Deps{
+	var cfg api.Config
+	if token != "" {
+		cfg.CallbackToken = func() string { return token }
+	}
+	srv := httptest.NewServer(api.New(cfg, api.Deps{
 		Status: func() v1.Status { return v1.Status{} }, Ready: func() []string { return nil }, Leader: func() bool { return false },
 		Gatherer: prometheus.NewRegistry(), Names: func() []string { return nil }, Log: hclog.NewNullLogger(), Closes: c,
 	}))

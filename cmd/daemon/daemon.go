@@ -272,28 +272,32 @@ func (n *node) listenAndServe(server *http.Server, ln net.Listener) error {
 	return server.Serve(ln)
 }
 
-// server is the API's. Its certificate is read again whenever its files change.
+// server is the API's. Its certificate and its tokens are read again whenever their files change.
 func (n *node) server() (*http.Server, error) {
-	readers, err := readToken(n.opts.Node.Auth.ReadTokenFile)
-	if err != nil {
-		return nil, err
+	var cfg api.Config
+	auth, log := n.opts.Node.Auth, n.log.Named("api")
+	for _, t := range []struct {
+		key, path string
+		to        *api.Secret
+	}{
+		{"Auth.ReadTokenFile", auth.ReadTokenFile, &cfg.ReadToken},
+		{"Auth.OperatorTokenFile", auth.OperatorTokenFile, &cfg.OperatorToken},
+		{"Auth.CallbackTokenFile", auth.CallbackTokenFile, &cfg.CallbackToken},
+	} {
+		var err error
+		if *t.to, err = openToken(t.key, t.path, log); err != nil {
+			return nil, err
+		}
 	}
-	operators, err := readToken(n.opts.Node.Auth.OperatorTokenFile)
-	if err != nil {
-		return nil, err
-	}
-	callers, err := readToken(n.opts.Node.Auth.CallbackTokenFile)
-	if err != nil {
-		return nil, err
-	}
-	handler := api.New(api.Config{ReadToken: readers, OperatorToken: operators, CallbackToken: callers}, api.Deps{
-		Status: n.status, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg, Closes: closer{n},
+	handler := api.New(cfg, api.Deps{
+		Status: n.status, Alive: n.failing, Ready: n.unready, Leader: n.isLeader, Gatherer: n.reg, Closes: closer{n},
 		Settings: applier{n}, Parked: shelf{n}, Cursors: desk{n}, Office: office{n}, Vanished: n.confirmVanished, Names: n.names, Log: n.opts.Audit, Levels: n.opts.Levels,
 	})
 	server := api.Server(handler)
-	server.ErrorLog = n.log.Named("api").StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
+	server.ErrorLog = log.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug})
 	if t := n.opts.Node.Tls; t.CertFile != "" {
-		if server.TLSConfig, err = serverTLS(t, n.log.Named("api")); err != nil {
+		var err error
+		if server.TLSConfig, err = serverTLS(t, log); err != nil {
 			return nil, err
 		}
 	}

@@ -351,11 +351,7 @@ func (e namedEncoder) warning() []string {
 
 // unready lists why this node cannot take over the work of the cluster or a part of it.
 func (n *node) unready() []string {
-	var why []string
-	view := n.coord.View()
-	if n.stopping.Load() {
-		why = append(why, "this node is stopping")
-	}
+	why, view := n.failing(), n.coord.View()
 	if view.Leader == "" {
 		why = append(why, "no leader is known")
 	}
@@ -364,6 +360,15 @@ func (n *node) unready() []string {
 	}
 	if n.state().Config().Version == 0 {
 		why = append(why, "this node knows no settings yet")
+	}
+	return why
+}
+
+// failing is why this process cannot do its part, whatever the others do; empty: it can.
+func (n *node) failing() []string {
+	var why []string
+	if n.stopping.Load() {
+		why = append(why, "this node is stopping")
 	}
 	if fault := n.coord.Health().StoreFault; fault != "" {
 		why = append(why, "the store has failed: "+fault)

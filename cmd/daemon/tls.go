@@ -14,22 +14,6 @@ import (
 	"scomconnector/cmd/settings"
 )
 
-// readToken reads a token's file; an empty name is no token.
-func readToken(path string) (string, error) {
-	if path == "" {
-		return "", nil
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
-	}
-	token := strings.TrimSpace(string(b))
-	if token == "" {
-		return "", fmt.Errorf("read token: %s is empty", path)
-	}
-	return token, nil
-}
-
 // serverTLS is the API's side of TLS. Its files are looked at with each connection, so that renewed ones are used without a
 // restart. What cannot be used is an error at the start; later, while a certificate was replaced and its key not yet, those before
 // stay in use, and the log says so.

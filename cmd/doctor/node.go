@@ -219,6 +219,10 @@ func (p *part) page(ctx context.Context, m cluster.Member) {
 		return
 	}
 	res.Body.Close()
+	if res.StatusCode == http.StatusServiceUnavailable {
+		p.add("page", finding{Warning, m.Url + " answers that it cannot do its part now", "its page and its log say why"})
+		return
+	}
 	if res.StatusCode != http.StatusOK {
 		p.add("page", finding{Fail, fmt.Sprintf("%s/healthz answers HTTP %d", m.Url, res.StatusCode), "look what listens there"})
 		return

@@ -16,8 +16,8 @@ import (
 
 const helpDoctor = `Looks at every hop between SCOM and Moogsoft from this machine, a line for each: what was seen and what to do. Names, TCP,
 TLS with the days that certificates have left, log-on, rights, SCOM's version as far as it shows, clocks, a poll of
-the last hour, each LAM, the other nodes or the etcd that decides between them, the disk. Works beside a running node, which is asked for what only the cluster
-knows, and without one. Takes at most two minutes.
+the last hour, each LAM, the other nodes, an etcd that decides between them, the disk. Works beside a running node, which
+is asked for what only the cluster knows, and without one. Takes at most two minutes.
 
 It changes nothing: one log-on for each web console, none while the cluster leaves a refused account alone; nothing is
 posted. What was not tried is called "not tried".

@@ -241,7 +241,7 @@ func TestTakeoverKeepsTheTokenFromOtherNodes(t *testing.T) {
 	}))
 	defer stranger.Close()
 	s := &scene{status: loneStatus(stranger.URL)}
-	h := api.New(api.Config{OperatorToken: "s3cret"}, api.Deps{Status: s.now, Office: s, Gatherer: prometheus.NewRegistry(), Log: hclog.NewNullLogger()})
+	h := api.New(api.Config{OperatorToken: func() string { return "s3cret" }}, api.Deps{Status: s.now, Office: s, Gatherer: prometheus.NewRegistry(), Log: hclog.NewNullLogger()})
 	node := httptest.NewServer(h)
 	defer node.Close()
 	token := t.TempDir() + "/token"

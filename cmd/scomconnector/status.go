@@ -42,10 +42,7 @@ func runStatus(t terminal, args []string) error {
 }
 
 func printStatus(t terminal, s *v1.Status) error {
-	fmt.Fprintf(t.out, "%s: %s\n", strings.ToUpper(string(s.Verdict.Level)), s.Verdict.Text)
-	if s.Verdict.Do != "" {
-		fmt.Fprintf(t.out, "Do: %s\n", s.Verdict.Do)
-	}
+	fmt.Fprintf(t.out, "%s: %s\n", strings.ToUpper(string(s.Verdict.Level)), s.Verdict.Sentence())
 	fmt.Fprintf(t.out, "\nnode %s (%s), leader %s, term %d, settings version %d\ntotal alerts processed: %d, parked: %d\n\n",
 		s.Node, s.Role, orNone(s.Leader), s.Term, s.Config.Version, s.Totals.Processed, s.Parked.Count)
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
