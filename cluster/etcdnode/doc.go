@@ -4,7 +4,7 @@
 // and client.go asks it. The pieces: a copy of everything, read once and kept by a watch (follow.go, copy.go); leadership by a lease and
 // guarded transactions (term.go, lease.go, transfer.go); one goroutine that writes (write.go) and folds (fold.go); how a prefix becomes a
 // cluster, and what is done when etcd has lost it (found.go); close requests and forwarded proposals (propose.go); the other members
-// (peers.go); which keys there are (layout.go).
+// (peers.go); which keys there are (layout.go); and, while no node runs, the state on its way from or to another backend (migrate.go).
 //
 // Why it is so:
 //

@@ -17,6 +17,8 @@ const (
 	// the last leader, whose copy is the newest, to write back what etcd has lost.
 	primaryFirst = 10 * time.Second
 	restoreAfter = 10 * time.Second
+	// plantTime is how long a node that runs may take to write everything.
+	plantTime = time.Minute
 )
 
 // strangers reports whether none of those members is one of this node's: two pairs may both call their nodes primary and secondary.
@@ -57,6 +59,8 @@ func (n *Node) found(ctx context.Context, rev int64) error {
 		return &trouble{text: "waiting for the Primary to begin the cluster"}
 	}
 	fresh := state.New()
+	ctx, cancel := context.WithTimeout(ctx, plantTime)
+	defer cancel()
 	if err := n.plant(ctx, planting{state: fresh, clusterID: randomID(), epoch: state.Epoch{Number: 1, Node: n.cfg.NodeID}}); err != nil {
 		return err
 	}
@@ -90,6 +94,8 @@ func (n *Node) goneBack(ctx context.Context, rev int64, clusterID string, seen *
 // plantAgain writes this node's copy to an etcd that has lost it, or has gone back to an older one: in a new epoch, since its revisions,
 // by which terms are counted, begin anew.
 func (n *Node) plantAgain(ctx context.Context, old *keyValue) error {
+	ctx, cancel := context.WithTimeout(ctx, plantTime)
+	defer cancel()
 	token := n.highest()
 	p := planting{
 		state: n.replica.state, clusterID: n.replica.state.ClusterID(), old: modOf(old),
@@ -117,8 +123,6 @@ type planting struct {
 // plant writes everything in several transactions, under the leader's key, and the cluster's key last: what was begun and not finished
 // counts for nothing. Requests that other nodes have left there meanwhile stay.
 func (n *Node) plant(ctx context.Context, p planting) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
 	lease, _, err := n.kv.Grant(ctx, n.cfg.TTL)
 	if err != nil {
 		return err

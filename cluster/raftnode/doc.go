@@ -15,6 +15,7 @@
 // by force (takeover.go); the lower epoch yields to the higher (yield.go, archive.go); older copies and clones of a
 // data folder are noticed (sighting.go), and so are pauses of the machine (pause.go), handovers that never end
 // (stuck.go), a disk that is about to be full (space.go) and a claims' folder that is of no use (share.go).
+// While no node runs, a folder's state goes to another backend, or comes from one (migrate.go).
 //
 // Why it is so:
 //

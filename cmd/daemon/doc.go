@@ -9,7 +9,7 @@
 // cluster's view: the caretaker (fail-back, a leader that cannot work, the end of this node's own maintenance), the alarm
 // that nobody leads, the ends of certificates. What an operator orders comes in through office. All of them only decide;
 // who leads is changed by the coordinator alone, which checks again. Nodes ask each other three things (peers.go), over the
-// nodes' own port.
+// nodes' own port. Migration, while no node runs, carries the state from one backend to the other.
 //
 // What a node could do if it led is found out without a log-on and without a post, and the same way on both sides: a
 // console that answers everybody with errors, or refuses the account, must not send leadership to and fro.
