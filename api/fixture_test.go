@@ -15,7 +15,7 @@ func before(d time.Duration) time.Time { return now.Add(-d) }
 // healthy is what the leader of a working three-node cluster shows.
 func healthy() v1.Status {
 	return v1.Status{
-		Node: "primary", Role: "Primary", Version: "v0.1.0", Cluster: "scomconnector1", Time: now, Leader: "primary", Term: 7, Epoch: 1,
+		Node: "primary", Role: "Primary", Version: "v0.1.0", LogLevel: "INFO", Cluster: "scomconnector1", Time: now, Leader: "primary", Term: 7, Epoch: 1,
 		Verdict: v1.Verdict{Level: v1.OK, Text: "Delivering: all that SCOM shows has reached Moogsoft.", Since: before(26 * time.Hour)},
 		Totals:  v1.Totals{Processed: 1284377, Parked: 2},
 		Pipelines: []v1.Pipeline{{

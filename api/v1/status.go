@@ -10,7 +10,8 @@ type Status struct {
 	Node      string     `json:"node"`
 	Role      string     `json:"role"`
 	Version   string     `json:"version"`
-	Cluster   string     `json:"cluster"` // ConnectorName, else management group, else the Primary's NodeID
+	LogLevel  string     `json:"logLevel"` // how much this node logs: see LogLevel
+	Cluster   string     `json:"cluster"`  // ConnectorName, else management group, else the Primary's NodeID
 	Time      time.Time  `json:"time"`
 	Leader    string     `json:"leader"` // empty: none is known
 	Term      uint64     `json:"term"`

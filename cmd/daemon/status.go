@@ -39,6 +39,9 @@ func (n *node) status() v1.Status {
 		Maintenance: n.inMaintenance(), Takeover: takeover(view.Outlook), Notes: notes(st.Notes()), Archives: archives(view.Archives),
 		Config: n.configState(config), Store: n.store(health), Certificates: n.shownCertificates(),
 	}
+	if n.opts.Levels != nil {
+		s.LogLevel = n.opts.Levels.Level()
+	}
 	totals := st.Totals()
 	s.Totals = v1.Totals{Processed: totals.Accepted, Parked: totals.Parked}
 	var cfg *settings.Cluster
