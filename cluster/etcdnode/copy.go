@@ -45,6 +45,7 @@ type vacancy struct {
 	revision int64
 	resigned bool // it was given away by the leader itself
 	by       leaderValue
+	lease    int64 // of the key that went; 0: none was seen
 }
 
 func newReplica() *replica {
@@ -103,7 +104,7 @@ func (r *replica) loaded(revision int64, items []keyValue) error {
 	}
 	if r.leader == nil && (had != nil || r.vacated.at.IsZero()) {
 		r.vacated = vacancy{
-			at: time.Now(), revision: modOf(r.handover), resigned: r.handover != nil && r.handover.Mod > modOf(had), by: decodeValue[leaderValue](had),
+			at: time.Now(), revision: modOf(r.handover), resigned: r.handover != nil && r.handover.Mod > modOf(had), by: decodeValue[leaderValue](had), lease: leaseOf(had),
 		}
 	}
 	r.tell()
@@ -115,6 +116,13 @@ func modOf(k *keyValue) int64 {
 		return 0
 	}
 	return k.Mod
+}
+
+func leaseOf(k *keyValue) int64 {
+	if k == nil {
+		return 0
+	}
+	return k.Lease
 }
 
 // fill makes the state of all keys: pipelines first, then what belongs to them.
@@ -403,7 +411,7 @@ func (r *replica) noteVacancy(before *keyValue, rev int64) {
 		r.vacated = vacancy{}
 	case before != nil:
 		r.vacated = vacancy{
-			at: time.Now(), revision: rev, resigned: r.handover != nil && r.handover.Mod == rev, by: decodeValue[leaderValue](before),
+			at: time.Now(), revision: rev, resigned: r.handover != nil && r.handover.Mod == rev, by: decodeValue[leaderValue](before), lease: leaseOf(before),
 		}
 	}
 }

@@ -41,8 +41,10 @@ type Node struct {
 	lasting    bool      // only a person can mend it
 	said       string    // what of it was logged last
 	emptySince time.Time // since when etcd holds no cluster
-	leftAt     time.Time // when the leader's lease was last looked at
+	leftAsked  time.Time // when the leader's lease was last looked at, and when the answer came
+	leftAt     time.Time
 	leftFor    time.Duration
+	leftOf     int64  // that lease
 	wrong      string // what somebody has done to the keys; for people
 	wrongAt    time.Time
 	ran        chan struct{} // closed when Run has returned; nil before it was called

@@ -60,18 +60,22 @@ func (n *Node) lookAtLease(ctx context.Context, leader *keyValue) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.leftAt, n.leftFor = asked, left
+	n.leftAsked, n.leftAt, n.leftFor, n.leftOf = asked, time.Now(), left, leader.Lease
 }
 
-// leaseEnd is when the leader's lease would have ended at the earliest, by the last look at it; zero: it was never looked at. etcd counts
-// in whole seconds.
-func (n *Node) leaseEnd() time.Time {
+// mayStillLead is until when the leader whose key has gone may not know it yet, by the last look at its lease, of which etcd tells whole
+// seconds. Where the key went before the lease could have ended, or the lease was never looked at, somebody may have deleted the key, or
+// revoked the lease, right after a renewal. Else nobody has renewed it since, and the leader stops a margin before it ends.
+func (n *Node) mayStillLead(v vacancy) time.Time {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.leftAt.IsZero() {
+	switch {
+	case v.lease == 0:
 		return time.Time{}
+	case n.leftOf != v.lease, v.at.Before(n.leftAsked.Add(n.leftFor)):
+		return v.at.Add(n.cfg.TTL)
 	}
-	return n.leftAt.Add(n.leftFor - time.Second)
+	return n.leftAt.Add(n.leftFor + time.Second - margin(n.cfg.TTL))
 }
 
 func (n *Node) readAgain() {

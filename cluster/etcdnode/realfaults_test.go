@@ -119,8 +119,6 @@ func TestRealLeaderLosesItsLease(t *testing.T) {
 		for _, deaf := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, deaf %v", name, deaf), func(t *testing.T) {
 				overEtcd(t, 1, func(w *world) {
-					probed := w.Node("secondary").(*Node)
-					w.Eventually(time.Minute, "the other node has looked at the lease", func() bool { return !probed.leaseEnd().IsZero() })
 					terms := len(w.Leads())
 					if deaf {
 						w.Isolate("primary")
@@ -197,9 +195,8 @@ func TestRealCompactionOvertakesASlowWatcher(t *testing.T) {
 
 func TestRealNetworkCutFromTheLeader(t *testing.T) {
 	overEtcd(t, 1, func(w *world) {
-		cut := time.Now()
 		w.Isolate("primary")
-		w.stopsInTime(cut)
+		w.stopsInTime(time.Now())
 		if next := w.Leader(time.Minute, "primary"); next != "secondary" {
 			t.Errorf("%s leads", next)
 		}
@@ -212,10 +209,9 @@ func TestRealNetworkCutFromTheLeader(t *testing.T) {
 func TestRealMajorityLostAndRegained(t *testing.T) {
 	overEtcd(t, 3, func(w *world) {
 		terms := len(w.Leads())
-		lost := time.Now()
 		w.etcd.Members[0].Kill()
 		w.etcd.Members[1].Kill()
-		w.stopsInTime(lost)
+		w.stopsInTime(time.Now())
 		w.Eventually(time.Minute, "nobody leads", func() bool { return w.Node("primary").View().Leader == "" && w.Node("secondary").View().Leader == "" })
 		w.etcd.Members[0].Start()
 		w.newTerm(terms)
@@ -226,8 +222,8 @@ func TestRealMajorityLostAndRegained(t *testing.T) {
 func TestRealEtcdPausedLongerThanTheLease(t *testing.T) {
 	overEtcd(t, 1, func(w *world) {
 		terms := len(w.Leads())
-		paused := time.Now()
 		w.etcd.Members[0].Pause()
+		paused := time.Now()
 		w.stopsInTime(paused)
 		w.Eventually(time.Minute, "the lease is over", func() bool { return time.Since(paused) > w.rig.ttl+time.Second })
 		w.etcd.Members[0].Go()

@@ -125,8 +125,7 @@ func (n *Node) mayContest() (wait time.Duration, changed <-chan struct{}) {
 		return min(lookAround, handoverFor-since), k.changed
 	case n.replica.state.InMaintenance(n.cfg.NodeID) && n.anotherCould():
 		return lookAround, k.changed
-	case !k.vacated.resigned && k.vacated.by.Process != n.process && since < n.cfg.TTL && k.vacated.at.Before(n.leaseEnd()):
-		// The key went before its lease could have ended: somebody has deleted it, or revoked the lease. The leader may not know yet.
+	case !k.vacated.resigned && k.vacated.by.Process != n.process && time.Now().Before(n.mayStillLead(k.vacated)):
 		return lookAround, k.changed
 	case n.cfg.Role != cluster.Primary && since < n.leftToPrimary():
 		return min(lookAround, n.leftToPrimary()-since), k.changed
