@@ -372,3 +372,15 @@ func TestSecretsDoNotComeBackWithAnswers(t *testing.T) {
 		}
 	}
 }
+
+// A LAM that refuses every event still gets the cure that belongs to its answer: nobody looks for a network fault.
+func TestTheCureForALAMThatRefusesEverything(t *testing.T) {
+	for status, want := range map[int]string{413: "client_max_body_size", 400: "its answer"} {
+		l := lam(t, publishertest.Options{})
+		l.Set(publishertest.Faults{Status: status})
+		got := destination(t, to(l)).Publish(t.Context(), events(20))
+		if got.Err == nil || !strings.Contains(got.Err.Do, want) {
+			t.Errorf("HTTP %d: got %+v, want %q in what to do", status, got.Err, want)
+		}
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"time"
 
@@ -216,7 +217,10 @@ func (a *attempt) conclude(l *lam, s *search, doubt bool) {
 	a.todo = open
 	if doubt {
 		last := s.lone[len(s.lone)-1]
-		out := outcome{label: labelRefused, text: "refuses every event it is given (HTTP " + statusText(last.Status) + ")", answer: last.Answer}
+		out := outcome{label: labelRefused, text: "refuses every event it is given (HTTP " + statusText(last.Status) + ")", do: "look at its answer and at the LAM's log", answer: last.Answer}
+		if last.Status == http.StatusRequestEntityTooLarge {
+			out.do = doAboutSize
+		}
 		a.doubted = append(a.doubted, fault{l, out})
 	}
 }

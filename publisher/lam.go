@@ -291,7 +291,7 @@ func (l *lam) status(now time.Time) LAMStatus {
 		warn.add("events and credentials are sent in clear text: use https")
 	}
 	if told {
-		found.add(fmt.Sprintf("answered 413 to requests of more than %d KiB: lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)", learned>>10))
+		found.add(fmt.Sprintf("answered 413 to requests of more than %d KiB: %s", learned>>10, doAboutSize))
 	}
 	s.PublicKeyExpiry = l.trust.expiry()
 	found.expiry(s.PublicKeyExpiry, now)

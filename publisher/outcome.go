@@ -89,6 +89,9 @@ const (
 	maxRetryAfter = time.Hour
 )
 
+// doAboutSize is the cure for a LAM that says 413.
+const doAboutSize = "lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)"
+
 // classify reads one complete answer. body may be cut at maxAnswer.
 func classify(status int, contentType string, body []byte) outcome {
 	out := outcome{status: status}
@@ -97,7 +100,7 @@ func classify(status int, contentType string, body []byte) outcome {
 	case status == http.StatusRequestEntityTooLarge:
 		out.class, out.label = tooLarge, labelTooLarge
 		out.text = "takes less at a time (HTTP 413)"
-		out.do = "lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)"
+		out.do = doAboutSize
 	case status >= 500 && status <= 599:
 		out.label = labelServerError
 		out.text = fmt.Sprintf("cannot serve now (HTTP %s)", statusText(status))

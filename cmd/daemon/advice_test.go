@@ -24,6 +24,9 @@ func TestTheAdviceBelongsToTheFault(t *testing.T) {
 		{alert.FaultAuth, `refused although the log-on was accepted a moment ago: may C\svc read alerts? session over (HTTP 403 Forbidden)`, "role that may read"},
 		{alert.FaultTransport, "this console belongs to the management group B, and the other consoles to A: it is not used", "take that console out"},
 		{alert.FaultCriteria, "the console refused the query: HTTP 400 Bad Request: The criteria could not be parsed.", "CriteriaDateForm"},
+		{alert.FaultTransport, "no connection: [Root cause: Networking_Error] Networking_Error: AS Exchange Error: no KDCs defined in configuration for realm NOWHERE.COM", "Krb5ConfFile"},
+		{alert.FaultTransport, "no KDC SRV records found for realm NOWHERE.COM", "realm in Domain"},
+		{alert.FaultAuth, `log-on of C\svc was refused (HTTP 401 Unauthorized (the console is set to Network authentication)): correct user and password; the next try is at 04:10:15 UTC`, "Auth of that SCOM server to network"},
 		{alert.FaultTransport, "its times are not UTC but 2:00 h ahead of it", "time zone"},
 	} {
 		if got := AboutConsole(c.class, "SCOM console scom1 does not answer as it should: "+c.said); !strings.Contains(got, c.want) {

@@ -145,6 +145,9 @@ func judgeLogOn(err error) finding {
 	}
 	text := f.Err.Error()
 	said, _, refused := strings.Cut(text, ": correct user and password") // when a node would try again is not the matter here
+	if f.Class == alert.FaultAuth && refused && strings.Contains(said, "the console is set to ") {
+		return finding{Fail, said, daemon.AboutConsole(f.Class, said)}
+	}
 	if f.Class == alert.FaultAuth && refused {
 		return finding{Fail, said, "correct Domain, UserId and Password; do not repeat this with the same ones: some more, and the directory locks the account"}
 	}

@@ -193,6 +193,17 @@ func TestWindowsMode(t *testing.T) {
 	}
 }
 
+// Where the console is set to the other way of logging on, that is the cure, and not another password.
+func TestTheConsoleIsSetToTheOtherMode(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, scomtest.Options{}, publishertest.Options{})
+	w.scom[0] = swap(w.scom[0], `"Priority"`, `"Auth": "windows", "Priority"`)
+	h, _ := hop(w.examine(), "scom scom1 log-on")
+	if h.Result != Fail || !strings.Contains(h.Do, "set Auth of that SCOM server to network") || strings.Contains(h.Do, "Password") {
+		t.Errorf("got %q %q, do: %q", h.Result, h.Seen, h.Do)
+	}
+}
+
 // A wrong password costs one bad log-on, however many consoles there are; and none while the cluster leaves the account alone.
 func TestABadPasswordIsTriedOnce(t *testing.T) {
 	t.Parallel()

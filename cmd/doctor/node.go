@@ -156,12 +156,26 @@ func (p *part) peer(ctx context.Context, m cluster.Member) {
 	if err != nil || !p.name(ctx, "name", host) {
 		p.skip("the name does not resolve", "tcp", "tls")
 	} else if conn := p.dial(ctx, "tcp", m.ClusterAddress); conn == nil {
+		p.absent(m.ClusterAddress)
 		p.skip("there is no connection", "tls")
 	} else {
 		p.peerTLS(ctx, conn, m)
 		conn.Close()
 	}
 	p.page(ctx, m)
+}
+
+// absent makes less of the last hop, a connection that a peer did not take, while no node runs here: a cluster is set up one machine
+// after the other, so that the first one finds nobody.
+func (p *part) absent(address string) {
+	if p.exam.live.answers() {
+		return
+	}
+	h := &p.hops[len(p.hops)-1]
+	h.Result, h.Do = Warning, "nothing, if that node does not run yet; else start it"
+	if _, port, err := net.SplitHostPort(address); err == nil {
+		h.Do = fmt.Sprintf("it does not run yet, or port %s is closed: look again when it runs", port)
+	}
 }
 
 // member is what the running node says about another one.
@@ -216,6 +230,9 @@ func (p *part) page(ctx context.Context, m cluster.Member) {
 	res, err := tr.RoundTrip(req)
 	if err != nil {
 		p.add("page", judgePage(m.Url, err))
+		if op, is := errors.AsType[*net.OpError](err); is && op.Op == "dial" {
+			p.absent(req.URL.Host)
+		}
 		return
 	}
 	res.Body.Close()

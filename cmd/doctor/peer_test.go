@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -80,7 +82,7 @@ func TestAnotherNode(t *testing.T) {
 	}{
 		{"as it should be", "secondary", true, "peer secondary tls", OK, "days left"},
 		{"another node's certificate", "witness", true, "peer secondary tls", Fail, `not for "secondary"`},
-		{"nothing listens", "", false, "peer secondary tcp", Fail, "refuses"},
+		{"nothing listens", "", false, "peer secondary tcp", Warning, "refuses"},
 		{"its page", "secondary", true, "peer secondary page", OK, "answers"},
 		{"what only the cluster knows", "secondary", true, "peer secondary cluster", NotTried, "only a running node knows"},
 	} {
@@ -133,3 +135,38 @@ func TestOwnAddress(t *testing.T) {
 		}
 	}
 }
+
+// A cluster is set up one machine after the other: while no node runs here, an absent peer is nobody's failure, and the way is shown.
+func TestTheFirstMachineOfAPairPasses(t *testing.T) {
+	t.Parallel()
+	w := newWard(t, scomtest.Options{}, publishertest.Options{})
+	w.withPeer("", false)
+	w.node = pageURL.ReplaceAllString(w.node, `"Secondary",$1"http://`+closedPort(t)+`"`)
+	r := w.examine()
+	w.must(r, "peer secondary tcp", Warning, "refuses")
+	w.must(r, "peer secondary page", Warning, "refuses")
+	for _, h := range r.Hops {
+		switch {
+		case h.Part != "peer":
+		case h.Result == Fail:
+			t.Errorf("%s fails with %q", h.where(), h.Seen)
+		case h.Result == Warning && !strings.Contains(h.Do, "does not run yet, or port "):
+			t.Errorf("%s: it says %q to do", h.where(), h.Do)
+		}
+	}
+	if !r.OK || strings.Contains(r.Text, "failure") {
+		t.Errorf("it concludes %v, %s", r.OK, r.Text)
+	}
+}
+
+// While the node runs here, a peer that does not answer is a failure like any other.
+func TestAnAbsentPeerOfARunningNodeFails(t *testing.T) {
+	p := &part{exam: &exam{live: &running{}}}
+	p.add("tcp", judgeDial("127.0.0.1:8086", syscall.ECONNREFUSED))
+	p.absent("127.0.0.1:8086")
+	if h := p.hops[0]; h.Result != Fail || strings.Contains(h.Do, "not run yet") {
+		t.Errorf("got %q, %q", h.Result, h.Do)
+	}
+}
+
+var pageURL = regexp.MustCompile(`"Secondary",([^}]*"Url": )"[^"]*"`)
