@@ -257,7 +257,7 @@ func (r *reader) failed(ctx context.Context, err error, tooMuch func() bool) tim
 	narrowed := f.Class == alert.FaultTimeout && tooMuch()
 	text := faultText(f)
 	r.p.board.set(func(s *Status) { s.SCOMFault = f.Class })
-	n := r.p.board.failed(time.Now(), text, max(r.w.through, r.w.cursor), f.All && !narrowed)
+	n := r.p.board.failed(time.Now(), text, max(r.w.through, r.w.cursor), f.All, narrowed)
 	if text != r.fault {
 		r.log.Warn("poll failed", "console", f.Console, "class", f.Class.String(), "error", f.Err)
 		r.fault = text

@@ -44,13 +44,16 @@ type Status struct {
 	// LAMBrief is that in a few words, and LAMDo what to do about it; the latter is empty where nobody knows.
 	LAMBrief, LAMDo string
 
-	// ConsolesDownSince is set once every console has failed, or the self-alert is due: one failed poll with
-	// another console left is an error, but no outage.
+	// ConsolesDownSince is when polls began to fail. It is set once every console has failed, none has answered for
+	// downAfter, or the self-alert is due: one failed poll with another console left is an error, but no outage.
 	ConsolesDownSince time.Time
-	LAMAwaySince      time.Time
-	Undelivered       int    // read, but not yet delivered
-	SetAside          int    // of those, refused by a LAM and tried again
-	Blocked           string // why nothing new is read, and what to do; else empty
+	// UnansweredSince is when polls began to fail, set at the first that failed with no other console left to ask, also where
+	// the next one asks for less.
+	UnansweredSince time.Time
+	LAMAwaySince    time.Time
+	Undelivered     int    // read, but not yet delivered
+	SetAside        int    // of those, refused by a LAM and tried again
+	Blocked         string // why nothing new is read, and what to do; else empty
 	// Vanished counts alerts that SCOM shows no longer and that are too many to be closed without ConfirmVanished.
 	Vanished int
 	// Lateness is the longest time from a change to SCOM showing it that this term has seen.
@@ -76,7 +79,8 @@ type board struct {
 	behind   alert.Millis // read up to here while not up to date; else zero
 	failures int          // polls that failed in a row
 	failing  time.Time    // when the first of those failed; keeps its monotonic reading
-	allDown  bool         // during those, every console has failed
+	allDown  bool         // during those, every console has failed and no smaller question is left
+	noOther  bool         // during those, no console was left to ask
 	readOnce bool         // a poll has succeeded in this term
 	errors   [errorSources]string
 	newest   int // of errors
@@ -124,15 +128,20 @@ func (b *board) sayLocked(source int, text string) {
 	}
 }
 
-// failed takes note of a failed poll and returns how many have failed in a row before it. all says that
-// nothing is left to try: no other console, and no smaller question.
-func (b *board) failed(now time.Time, text string, behind alert.Millis, all bool) int {
+// downAfter is how long polls fail before that is an outage, whatever is left to try: a console that hangs lets each question
+// be halved many times. The self-alert has its own time.
+const downAfter = time.Minute
+
+// failed takes note of a failed poll and returns how many have failed in a row before it. all says that no other console
+// is left to try, and narrowed that a smaller question is.
+func (b *board) failed(now time.Time, text string, behind alert.Millis, all, narrowed bool) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failures++; b.failures == 1 {
 		b.failing = now
 	}
-	b.allDown = b.allDown || all
+	b.noOther = b.noOther || all
+	b.allDown = b.allDown || all && !narrowed
 	b.behind = behind
 	b.sayLocked(errorOfSCOM, text)
 	return b.failures - 1
@@ -143,7 +152,7 @@ func (b *board) answered(now time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	since := b.failing
-	b.failures, b.failing, b.allDown, b.readOnce = 0, time.Time{}, false, true
+	b.failures, b.failing, b.allDown, b.noOther, b.readOnce = 0, time.Time{}, false, false, true
 	b.status.LastPoll = now.UTC()
 	b.status.Flow.Polls++
 	b.sayLocked(errorOfSCOM, "")
@@ -168,6 +177,19 @@ func (b *board) outage(cfg Config, now time.Time) (since time.Time, due, readOnc
 func (b *board) due(cfg Config, now time.Time) bool {
 	return b.failures > 0 &&
 		(cfg.AmountOfTimeouts > 0 && b.failures >= cfg.AmountOfTimeouts || now.Sub(b.failing) >= cfg.OutageAlertAfter)
+}
+
+// showOutage puts into s since when SCOM is not read. b.mu is held.
+func (b *board) showOutage(s *Status, cfg Config, now time.Time) {
+	if b.failures == 0 {
+		return
+	}
+	if b.allDown || now.Sub(b.failing) >= downAfter || b.due(cfg, now) {
+		s.ConsolesDownSince = b.failing.UTC()
+	}
+	if b.noOther {
+		s.UnansweredSince = b.failing.UTC()
+	}
 }
 
 // Causes of blocking, in the order in which they are shown.
@@ -236,9 +258,7 @@ func (p *Pipeline) Status() Status {
 			s.Warnings = append(s.Warnings, text)
 		}
 	}
-	if b.allDown || b.due(p.cfg, time.Now()) {
-		s.ConsolesDownSince = b.failing.UTC()
-	}
+	b.showOutage(&s, p.cfg, time.Now())
 	f, c, behind := b.flight, b.clock, b.behind
 	b.mu.Unlock()
 

@@ -79,11 +79,12 @@ func TestAFailedPollWithAnotherConsoleLeftIsNoOutage(t *testing.T) {
 		what  string
 		fault alert.Fault
 		down  bool // at once
+		alone bool // no other console is left
 	}{
-		{"one console", alert.Fault{Class: alert.FaultTransport}, false},
-		{"one console hangs", alert.Fault{Class: alert.FaultTimeout}, false},
-		{"every console", alert.Fault{Class: alert.FaultTransport, All: true}, true},
-		{"a time-out that halves the slice", alert.Fault{Class: alert.FaultTimeout, All: true}, false},
+		{"one console", alert.Fault{Class: alert.FaultTransport}, false, false},
+		{"one console hangs", alert.Fault{Class: alert.FaultTimeout}, false, false},
+		{"every console", alert.Fault{Class: alert.FaultTransport, All: true}, true, true},
+		{"a time-out that halves the slice", alert.Fault{Class: alert.FaultTimeout, All: true}, false, true},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -99,7 +100,15 @@ func TestAFailedPollWithAnotherConsoleLeftIsNoOutage(t *testing.T) {
 				if s.LastError == "" || s.SCOMError != s.LastError || !s.ConsolesDownSince.IsZero() != c.down || (s.Phase == PhaseAwaySCOM) != c.down {
 					t.Errorf("after one failed poll the status says %+v, want down: %v", s, c.down)
 				}
-				r.pass(6 * time.Minute) // longer than OutageAlertAfter
+				if !s.UnansweredSince.IsZero() != c.alone {
+					t.Errorf("unanswered since %v, want it set: %v", s.UnansweredSince, c.alone)
+				}
+				r.pass(downAfter)
+				if s := r.p.Status(); s.ConsolesDownSince.IsZero() || s.Phase != PhaseAwaySCOM {
+					t.Errorf("after %v of failed polls the status says %+v", downAfter, s)
+				}
+				r.wantOwn()             // not yet
+				r.pass(5 * time.Minute) // longer than OutageAlertAfter
 				s = r.p.Status()
 				if since := s.ConsolesDownSince; since.Before(failed) || since.After(failed.Add(2*time.Second)) || since.Location() != time.UTC {
 					t.Errorf("after six minutes down since %v, want the first failure, at %v", since, failed)
@@ -107,7 +116,7 @@ func TestAFailedPollWithAnotherConsoleLeftIsNoOutage(t *testing.T) {
 				r.wantOwn("scom-outage 5")
 				r.scom.setFault(nil)
 				r.pass(time.Minute)
-				if s := r.p.Status(); !s.ConsolesDownSince.IsZero() || s.SCOMError != "" || s.LastError != "" {
+				if s := r.p.Status(); !s.ConsolesDownSince.IsZero() || !s.UnansweredSince.IsZero() || s.SCOMError != "" || s.LastError != "" {
 					t.Errorf("afterwards the status says %+v", s)
 				}
 				r.end()
@@ -133,7 +142,7 @@ func TestATimeOutThatCannotBeNarrowedIsAnOutage(t *testing.T) {
 func TestOutagesAreCountedByTheMonotonicClock(t *testing.T) {
 	var b board
 	now := time.Now()
-	b.failed(now, "switched off", 0, true)
+	b.failed(now, "switched off", 0, true, false)
 	if since, _, _, _ := b.outage(Defaults(), now); since != now {
 		t.Errorf("counted from %v, want %v", since, now)
 	}

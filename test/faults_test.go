@@ -131,6 +131,35 @@ func scomOutageIsTold(t *testing.T, windows bool) {
 	})
 }
 
+// A SCOM that takes connections and answers nothing is told on the page once a poll has timed out.
+func TestTheVerdictTellsOfASCOMThatHangs(t *testing.T) {
+	inWorld(t, site{nodes: 3, settings: quick}, func(w *world) {
+		w.raise(3)
+		w.awaitDelivered(30 * time.Second)
+		hung := time.Now()
+		w.consoles[0].Set(scomtest.Faults{Hang: true})
+		w.pass(80 * time.Second) // of which a slow question may take 60
+		if v := w.status("primary").Verdict; v.Level == "ok" || strings.Contains(v.Text, "Delivering") || v.Do == "" {
+			t.Errorf("80 s into it the page says %s %q, do %q", v.Level, v.Text, v.Do)
+		}
+		w.pass(70 * time.Second)
+		v := w.status("primary").Verdict
+		if v.Level != "stopped" || v.Since.Before(hung) || v.Since.After(hung.Add(80*time.Second)) {
+			t.Errorf("150 s into it the page says %s %q since %v; it hangs since %v", v.Level, v.Text, v.Since, hung)
+		}
+		if got := w.own("scom-outage"); len(got) != 0 {
+			t.Errorf("self-alerts before OutageAlertAfter: %v", got)
+		}
+		w.consoles[0].Heal()
+		w.raise(2)
+		w.awaitDelivered(5 * time.Minute)
+		w.pass(10 * time.Second)
+		if v := w.status("primary").Verdict; v.Level != "ok" {
+			t.Errorf("afterwards the page says %s %q", v.Level, v.Text)
+		}
+	})
+}
+
 // A wrong password costs one bad log-on, then minutes of quiet: an account must not be locked.
 func TestWrongPasswordCostsOneLogOn(t *testing.T) { inBothModes(t, wrongPasswordCostsOneLogOn) }
 

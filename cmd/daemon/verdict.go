@@ -192,8 +192,12 @@ func pipelineFindings(p poller.Status) []finding {
 		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LAMBrief,
 			do: cmp.Or(p.LAMDo, "check that the LAM is up and reachable from this node") + "; nothing is lost meanwhile"})
 	}
-	if !p.ConsolesDownSince.IsZero() {
-		out = append(out, finding{level: v1.Stopped, cause: "scom " + p.Name, since: p.ConsolesDownSince, text: p.SCOMError, do: AboutConsole(p.SCOMFault, p.SCOMError)})
+	if f := (finding{cause: "scom " + p.Name, text: p.SCOMError, do: AboutConsole(p.SCOMFault, p.SCOMError)}); !p.ConsolesDownSince.IsZero() {
+		f.level, f.since = v1.Stopped, p.ConsolesDownSince
+		out = append(out, f)
+	} else if !p.UnansweredSince.IsZero() {
+		f.level, f.since, f.text = v1.Degraded, p.UnansweredSince, "SCOM was not read when last asked: "+f.text
+		out = append(out, f)
 	}
 	if p.SetAside > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "aside " + p.Name,

@@ -21,6 +21,11 @@ func TestVerdictSaysOnlyWhatIsSo(t *testing.T) {
 	pipe := poller.Status{Name: "alerts/default", Phase: poller.PhaseFirst}
 	sending := pipe
 	sending.LastSent = time.Now()
+	late, down := sending, pipe
+	late.UnansweredSince, late.SCOMError, late.Phase = time.Now(), "no answer in 60 s", poller.PhaseCatchingUp
+	down.UnansweredSince, down.ConsolesDownSince, down.SCOMError = time.Now(), time.Now(), "no answer in 60 s"
+	first := pipe
+	first.UnansweredSince = time.Now()
 	for name, c := range map[string]struct {
 		in    verdictInput
 		level v1.Level
@@ -28,6 +33,9 @@ func TestVerdictSaysOnlyWhatIsSo(t *testing.T) {
 	}{
 		"a leader that SCOM has not answered yet":  {verdictInput{view: leading, pipes: []poller.Status{pipe}}, v1.OK, "Starting"},
 		"a leader in the middle of its first read": {verdictInput{view: leading, pipes: []poller.Status{sending}}, v1.OK, "Delivering"},
+		"a leader that waits for the next poll":    {verdictInput{view: leading, pipes: []poller.Status{late}}, v1.Degraded, "SCOM was not read when last asked: no answer in 60 s"},
+		"a leader whose first poll has failed":     {verdictInput{view: leading, pipes: []poller.Status{first}}, v1.Degraded, "SCOM was not read"},
+		"a leader whose first polls have failed":   {verdictInput{view: leading, pipes: []poller.Status{down}}, v1.Stopped, "NOT DELIVERING"},
 		"a leader whose store has failed":          {verdictInput{view: leading, health: cluster.Health{StoreFault: "no space"}}, v1.Stopped, "NOT DELIVERING"},
 		"a follower whose store has failed":        {verdictInput{view: following, health: cluster.Health{StoreFault: "no space"}}, v1.Degraded, "a leads, but this node cannot follow"},
 		"a follower":                               {verdictInput{view: following}, v1.OK, "Standing by"},
