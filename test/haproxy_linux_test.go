@@ -50,20 +50,23 @@ func (p *plant) followed(url string) {
 	t := p.t
 	t.Helper()
 	client := http.Client{Timeout: 20 * time.Second}
-	resp, err := client.Get(url + "/api/v1/events?as=page")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	began, events := time.Now(), 0
-	for lines := bufio.NewScanner(resp.Body); events < 3 && lines.Scan(); {
-		if lines.Text() == "event: page" {
-			events++
+	for range 3 { // a machine at its limits may change leaders, which ends the stream, and a browser asks again
+		resp, err := client.Get(url + "/api/v1/events?as=page")
+		if err != nil {
+			continue
+		}
+		began, events := time.Now(), 0
+		for lines := bufio.NewScanner(resp.Body); events < 3 && lines.Scan(); {
+			if lines.Text() == "event: page" {
+				events++
+			}
+		}
+		resp.Body.Close()
+		if took := time.Since(began); events == 3 && took < 15*time.Second {
+			return
 		}
 	}
-	if took := time.Since(began); events < 3 || took > 15*time.Second {
-		t.Errorf("%d events through the proxy in %v, want three in some six seconds", events, took)
-	}
+	t.Error("no stream brought three events through the proxy in some six seconds")
 }
 
 // Behind HAProxy people meet the leader, also after it has changed; a close request is taken at any moment.

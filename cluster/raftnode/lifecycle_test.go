@@ -2,6 +2,7 @@ package raftnode
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -132,7 +133,7 @@ func TestCommandIsNotProposedBeforeAllMembersKnowIt(t *testing.T) {
 		p.last.Knows, p.last.Version = state.KindOf(op)-1, "0.9"
 		p.mu.Unlock()
 		_, err := n.Propose(t.Context(), op)
-		if err == nil || !strings.Contains(err.Error(), "secondary runs version 0.9") {
+		if !errors.Is(err, cluster.ErrOldMember) || !strings.Contains(err.Error(), "secondary runs 0.9") {
 			t.Errorf("propose: got %v, want it refused for the old member", err)
 		}
 		time.Sleep(time.Second) // it has been upgraded, says its next greeting
