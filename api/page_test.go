@@ -46,6 +46,16 @@ func TestPageGoldens(t *testing.T) {
 	}
 }
 
+// How far behind a cluster is that has never read SCOM, nobody knows.
+func TestThePageClaimsNoLagBeforeSCOMWasRead(t *testing.T) {
+	s := healthy()
+	s.Pipelines = []v1.Pipeline{{Name: "alerts/default", Phase: "waiting for SCOM"}}
+	page := string(show(t, s))
+	if !strings.Contains(page, `<p class="big">unknown</p><p class="small">SCOM not read yet</p>`) || !strings.Contains(page, "unknown: SCOM not read yet") || strings.Contains(page, ">0.0 s<") {
+		t.Errorf("the page claims to know how far behind it is:\n%s", page)
+	}
+}
+
 func TestPageShowsWhatTheOriginalShowedAndMore(t *testing.T) {
 	page := string(show(t, broken()))
 	for _, want := range []string{

@@ -58,9 +58,9 @@ var sources = map[string]source{
 		}
 	}},
 	"the secondary": {func(w *world) { w.cut("primary", "secondary"); w.cut("witness", "secondary") }, "Amber",
-		[]string{"secondary secondary is not in contact", "Do: start secondary or mend the network", "Out of contact:"}, func(w *world) { w.heal("primary", "secondary"); w.heal("witness", "secondary") }},
+		[]string{"but secondary is not in contact", "Do: start secondary or mend the network", "Out of contact:"}, func(w *world) { w.heal("primary", "secondary"); w.heal("witness", "secondary") }},
 	"the witness": {func(w *world) { w.cut("primary", "witness"); w.cut("secondary", "witness") }, "Amber",
-		[]string{"witness witness is not in contact", "Do: start witness"}, func(w *world) { w.heal("primary", "witness"); w.heal("secondary", "witness") }},
+		[]string{"but witness is not in contact", "Do: start witness"}, func(w *world) { w.heal("primary", "witness"); w.heal("secondary", "witness") }},
 	"everybody else": {func(w *world) { w.cut("primary", "secondary"); w.cut("primary", "witness") }, "Red",
 		[]string{"NOT DELIVERING since", "Leader None", "How far behind –"}, func(w *world) { w.heal("primary", "secondary"); w.heal("primary", "witness") }},
 	"an alert that a LAM refuses for good": {func(w *world) {

@@ -98,6 +98,11 @@ type Pipeline struct {
 	LatenessSeconds float64 `json:"latenessSeconds"`
 }
 
+// Unread reports whether nothing was ever read from SCOM for it, as far as the answering node knows: how far behind it is, nobody knows.
+func (p Pipeline) Unread() bool {
+	return p.Cursor.IsZero() && p.LastPoll.IsZero() && p.LastSent.IsZero() && p.LagSeconds == 0
+}
+
 // Flow is what has gone through a pipeline since its leader's term began, step by step. Zero on the other nodes.
 type Flow struct {
 	Polls    Step `json:"polls"`    // completely read answers of SCOM

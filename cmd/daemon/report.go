@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -28,6 +29,10 @@ type report struct {
 	LAMs      []v1.LAM      `json:"lams"`
 	Outbox    v1.OutboxList `json:"outbox"`
 	Warnings  []string      `json:"warnings"`
+	// Leader, Epoch and Term are whom that node held for the leader when it said so, and of which term it spoke; zero from an older version.
+	Leader string `json:"leader"`
+	Epoch  uint64 `json:"epoch"`
+	Term   uint64 `json:"term"`
 
 	from string    // the leader that said so
 	at   time.Time // keeps its monotonic reading; zero: there is none
@@ -40,7 +45,7 @@ func (n *node) reporting() report {
 	found := n.lastVerdict
 	n.mu.Unlock()
 	return report{Level: s.Verdict.Level, Text: found.text, Cause: found.cause, Do: s.Verdict.Do, Since: s.Verdict.Since, Pipelines: s.Pipelines, SCOM: s.SCOM, LAMs: s.LAMs, Outbox: s.Outbox,
-		Warnings: s.Warnings}
+		Warnings: s.Warnings, Leader: s.Leader, Epoch: s.Epoch, Term: s.Term}
 }
 
 // watchLeader keeps the leader's report while this node does not lead. A leader of an older version gives none, and one that does not
@@ -70,15 +75,27 @@ func (n *node) watchLeader(ctx context.Context) {
 	}
 }
 
-// leadersReport is what the present leader said last, if that still holds; else it is empty.
+// leadersReport is what the present leader said last, if that still holds; else it is empty. Out of contact, or before its
+// present term, it has said nothing about now.
 func (n *node) leadersReport(v cluster.View) report {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	r := n.leaders
-	if v.Leading || r.from != v.Leader || r.from == "" || time.Since(r.at) >= reportHolds {
+	if v.Leading || r.from != v.Leader || r.from == "" || time.Since(r.at) >= reportHolds || r.outdated(v) {
+		return report{}
+	}
+	if leader, ok := member(v, v.Leader); !ok || leader.Fault != "" || time.Since(leader.LastContact) >= 2*reportEvery {
 		return report{}
 	}
 	return r
+}
+
+// outdated reports whether it is of a term before the present one, or of a node that did not know then that it leads.
+func (r report) outdated(v cluster.View) bool {
+	if r.Term == 0 {
+		return false
+	}
+	return r.Leader != r.from || cmp.Or(cmp.Compare(r.Epoch, v.Token.Epoch.Number), cmp.Compare(r.Term, v.Token.Term)) < 0
 }
 
 // show puts into a status what the leader has said and this node cannot know.

@@ -14,6 +14,7 @@ import (
 
 	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
+	"scomconnector/cluster/state"
 	"scomconnector/poller"
 )
 
@@ -22,6 +23,12 @@ func TestAnyNodeTellsWhatTheLeaderSays(t *testing.T) {
 	since := time.Date(2026, 1, 2, 3, 2, 0, 0, time.UTC)
 	stopped := report{Level: v1.Stopped, Text: "LAM lam1 answers 401, token refused", Do: "check AuthTokenCode", Since: since,
 		LAMs: []v1.LAM{{Name: "lam1", State: "failing", InUse: true}}}
+	token := state.Token{Epoch: state.Epoch{Number: 1, Node: "primary"}, Term: 5}
+	dated := func(leader string, term uint64) report {
+		r := stopped
+		r.Leader, r.Epoch, r.Term = leader, 1, term
+		return r
+	}
 	fine := report{Level: v1.OK, Text: "Delivering: all that SCOM shows has reached Moogsoft."}
 	for name, c := range map[string]struct {
 		self    string
@@ -38,12 +45,16 @@ func TestAnyNodeTellsWhatTheLeaderSays(t *testing.T) {
 		"the leader is fine":             {"secondary", fine, 0, "", v1.OK, "Standing by: primary leads and says: Delivering: all", 0, false},
 		"the leader is of an older time": {"secondary", nil, 0, "", v1.OK, "whether it delivers is on its page", 1, false},
 		"what it said is old":            {"secondary", stopped, reportHolds, "", v1.OK, "whether it delivers is on its page", 1, false},
+		"what it says is of its term":    {"secondary", dated("primary", 5), 0, "", v1.Stopped, "primary, which leads, says: LAM lam1", 1, true},
+		"it speaks of an earlier term":   {"secondary", dated("primary", 4), 0, "", v1.OK, "whether it delivers is on its page", 1, false},
+		"it did not know that it leads":  {"secondary", dated("", 5), 0, "", v1.OK, "whether it delivers is on its page", 1, false},
 		"another one leads":              {"secondary", stopped, 0, "witness", v1.OK, "whether it delivers is on its page", 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFakeCluster(t, 3, c.self, "primary").seeded("")
 				f.answer("primary", c.answer)
+				f.view.Token = token
 				n := nodeOf(f, nil)
 				ctx, cancel := context.WithCancel(t.Context())
 				ended := make(chan struct{})
@@ -67,6 +78,20 @@ func TestAnyNodeTellsWhatTheLeaderSays(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Of a leader that is out of contact nothing is told as its present word.
+func TestALeaderOutOfContactSaysNothing(t *testing.T) {
+	f := newFakeCluster(t, 3, "secondary", "primary").seeded("")
+	n := nodeOf(f, nil)
+	n.leaders = report{Level: v1.OK, Text: "Delivering.", from: "primary", at: time.Now()}
+	if got := n.leadersReport(f.View()); got.from == "" {
+		t.Error("what a leader in contact says is not shown")
+	}
+	f.change("primary", func(m *cluster.MemberView) { m.Fault, m.LastContact = "timeout", time.Now().Add(-2*reportEvery) })
+	if got := n.leadersReport(f.View()); got.from != "" {
+		t.Errorf("got %+v of a leader out of contact", got)
 	}
 }
 

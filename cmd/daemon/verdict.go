@@ -285,7 +285,7 @@ func memberFinding(m v1.Member, pair, etcd bool) []finding {
 	f := finding{level: v1.Degraded, cause: "member " + m.Node}
 	switch {
 	case time.Since(m.LastContact) >= inContact:
-		f.text = fmt.Sprintf("Delivering, but %s %s is not in contact.", strings.ToLower(m.Role), m.Node)
+		f.text = fmt.Sprintf("Delivering, but %s is not in contact.", titled(m))
 		f.do = "start " + m.Node + " or mend the network between the nodes"
 	case etcd && !m.Voter:
 		f.text = fmt.Sprintf("Delivering, but %s does not reach the etcd.", m.Node)
@@ -300,6 +300,14 @@ func memberFinding(m v1.Member, pair, etcd bool) []finding {
 		f.text += " If this machine dies now, nobody takes over by itself."
 	}
 	return []finding{f}
+}
+
+// titled is a member with its role, once where both are one word.
+func titled(m v1.Member) string {
+	if strings.EqualFold(m.Role, m.Node) {
+		return m.Node
+	}
+	return strings.ToLower(m.Role) + " " + m.Node
 }
 
 func plural(n int, one, many string) string {

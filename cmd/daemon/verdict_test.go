@@ -72,7 +72,7 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		"all well":                        {members: 2, self: "primary", leader: "primary", level: v1.OK, text: "Delivering: all that SCOM shows"},
 		"a pair whose other one is lost":  {2, "primary", "primary", away("secondary"), pendingReturn{}, v1.Degraded, "If this machine dies now, nobody takes over by itself", "start secondary"},
 		"a pair whose other one is back":  {2, "primary", "primary", noVote, pendingReturn{}, v1.Degraded, "secondary has no vote until it has caught up. If this machine dies now", "wait"},
-		"of three one is lost":            {3, "primary", "primary", away("secondary"), pendingReturn{}, v1.Degraded, "secondary secondary is not in contact.", "start secondary"},
+		"of three one is lost":            {3, "primary", "primary", away("secondary"), pendingReturn{}, v1.Degraded, "Delivering, but secondary is not in contact.", "start secondary"},
 		"of three one has no vote yet":    {members: 3, self: "primary", leader: "primary", is: noVote, level: v1.OK, text: "Delivering"},
 		"a fail-back is due":              {members: 3, self: "secondary", leader: "secondary", back: pendingReturn{to: "primary", at: time.Date(2026, 1, 1, 12, 0, 5, 0, time.UTC)}, level: v1.OK, text: "primary takes over again at 12:00:05 UTC"},
 		"the other one is in maintenance": {members: 3, self: "primary", leader: "primary", is: flagged, level: v1.OK, text: "secondary is in maintenance: it does not take over."},
@@ -98,6 +98,14 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		got := n.verdict(&v1.Status{Node: c.self, Members: n.members(v), Store: v1.Store{FreeBytes: -1}}, in)
 		if got.Level != c.level || !strings.Contains(got.Text, c.text) || !strings.Contains(got.Do, c.do) || (got.Level != v1.OK) != (got.Do != "") {
 			t.Errorf("%s: got %s %q, do %q; want %s %q, do %q", name, got.Level, got.Text, got.Do, c.level, c.text, c.do)
+		}
+	}
+}
+
+func TestAMemberIsNamedWithItsRoleOnce(t *testing.T) {
+	for want, m := range map[string]v1.Member{"primary": {Node: "primary", Role: "Primary"}, "witness scomc3": {Node: "scomc3", Role: "Witness"}} {
+		if got := titled(m); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

@@ -48,7 +48,7 @@ func printStatus(t terminal, s *v1.Status) error {
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PIPELINE\tCURSOR\tLAG\tSENT\tPHASE\tLAST ERROR")
 	for _, p := range s.Pipelines {
-		fmt.Fprintf(w, "%s\t%s\t%.1f s\t%d\t%s %s\t%s\n", p.Name, stamp(p.Cursor), p.LagSeconds, p.Sent, p.Phase, p.Progress, p.LastError)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s %s\t%s\n", p.Name, stamp(p.Cursor), behind(p), p.Sent, p.Phase, p.Progress, p.LastError)
 	}
 	fmt.Fprintln(w, "\nSCOM SERVER\tSTATE\tIN USE\tLAST ANSWER\tLAST ERROR")
 	for _, c := range s.SCOM {
@@ -78,6 +78,13 @@ func printStatus(t terminal, s *v1.Status) error {
 		fmt.Fprintf(t.out, "warning: %s\n", warning)
 	}
 	return nil
+}
+
+func behind(p v1.Pipeline) string {
+	if p.Phase != "" && p.Unread() {
+		return "unknown: SCOM not read yet"
+	}
+	return fmt.Sprintf("%.1f s", p.LagSeconds)
 }
 
 // printEtcd is what the node knows of the etcd, if there is one.
