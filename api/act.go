@@ -159,7 +159,7 @@ func puttingBack(s *server, _ v1.Status, f fields) ([]string, error) {
 	return []string{
 		fmt.Sprintf("The cursor of %s goes back from %s to %s, %s.", at.Pipeline, machine(at.Cursor), machine(to), span(at.Cursor.Sub(to))),
 		fmt.Sprintf("%s alerts that were sent with a state from then on are sent again, and closed ones that were forgotten already. Moogsoft folds what arrives twice by its signature.", number(at.Again)),
-		"Nothing is lost, and new alerts wait until what is behind them has been sent.",
+		"Nothing is lost. It is sent one span of time after the other, the oldest first; new alerts wait until what is behind them has been sent.",
 	}, nil
 }
 

@@ -576,7 +576,7 @@ func TestOutboxAndParkedRequests(t *testing.T) {
 	n := &node{}
 	h := n.handler("")
 	for path, want := range map[string]string{
-		"/api/v1/outbox":          `{"pending":0,"oldest":"0001-01-01T00:00:00Z","error":"","entries":[],"settled":[]}`,
+		"/api/v1/outbox":          `{"pending":0,"error":"","entries":[],"settled":[]}`,
 		"/api/v1/parked-requests": `{"count":0,"requests":[]}`,
 	} {
 		if w := ask(h, "GET", path); w.Code != 200 || strings.TrimSpace(w.Body.String()) != want {

@@ -168,7 +168,8 @@ func formHeaders(w http.ResponseWriter) {
 	w.Header().Set("Referrer-Policy", "same-origin")
 }
 
-// selected is what the form shows first: what the address asks for, else the leader's way into maintenance.
+// selected is what the form shows first: what the address asks for, else the leader's way into maintenance. An address that asks for
+// something that is not there presets nothing: who mistyped would press the button for something else.
 func (v maintenanceView) selected(o formOrder) (p prospect, notice string) {
 	if len(v.Prospects) == 0 {
 		return prospect{}, ""
@@ -181,7 +182,7 @@ func (v maintenanceView) selected(o formOrder) (p prospect, notice string) {
 	} else if i := find(o.node); i >= 0 {
 		p = v.Prospects[i]
 	} else {
-		p, notice = v.Prospects[0], fmt.Sprintf("There is no node %q that could lead; choose one below.", clip(o.node, 64))
+		return prospect{}, fmt.Sprintf("There is no node %q that could lead; choose node and action below.", clip(o.node, 64))
 	}
 	switch o.action {
 	case "", "takeover", p.Action:
@@ -190,7 +191,7 @@ func (v maintenanceView) selected(o formOrder) (p prospect, notice string) {
 	case "leave":
 		p.Action, p.Text, p.Refused = "leave", fmt.Sprintf("%s is not in maintenance; to leave it changes nothing.", p.Node), false
 	default:
-		notice = fmt.Sprintf("There is no action %q: a node can enter maintenance or leave it.", clip(o.action, 40))
+		return prospect{}, fmt.Sprintf("There is no action %q: a node can enter maintenance or leave it; choose node and action below.", clip(o.action, 40))
 	}
 	return p, notice
 }

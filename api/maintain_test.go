@@ -155,9 +155,6 @@ func TestMaintenanceLinkFillsInTheForm(t *testing.T) {
 		{healthy(), "?node=primary&action=enter", "primary", "enter", ""},
 		{in, "?node=secondary", "secondary", "leave", ""},
 		{in, "?node=secondary&action=enter", "secondary", "enter", "secondary is in maintenance already"},
-		{healthy(), "?node=witness", "primary", "enter", "There is no node &#34;witness&#34; that could lead"},
-		{healthy(), "?node=%3Cscript%3E", "primary", "enter", "There is no node &#34;&lt;script&gt;&#34;"},
-		{healthy(), "?action=explode", "primary", "enter", "There is no action &#34;explode&#34;"},
 	} {
 		page := open((&node{status: c.s}).handler(""), c.query).Body.String()
 		for _, want := range []string{`<option value="` + c.node + `" selected>`, `value="` + c.action + `" required checked`, c.notice} {
@@ -167,6 +164,27 @@ func TestMaintenanceLinkFillsInTheForm(t *testing.T) {
 		}
 		if strings.Contains(page, `name="force" value="true" checked`) {
 			t.Errorf("%q: a link must not tick Force", c.query)
+		}
+	}
+}
+
+// Who mistypes a link must not find the button set for something else.
+func TestALinkWithATypoPresetsNothing(t *testing.T) {
+	for query, notice := range map[string]string{
+		"?node=witness":                 "There is no node &#34;witness&#34; that could lead",
+		"?node=secondry&action=leave":   "There is no node &#34;secondry&#34;",
+		"?node=%3Cscript%3E":            "There is no node &#34;&lt;script&gt;&#34;",
+		"?action=explode":               "There is no action &#34;explode&#34;",
+		"?node=secondary&action=leaves": "There is no action &#34;leaves&#34;",
+	} {
+		page := open((&node{status: healthy()}).handler(""), query).Body.String()
+		for _, want := range []string{notice, `<option value="" selected>`, "Nothing is chosen yet"} {
+			if !strings.Contains(page, want) {
+				t.Errorf("%q: the page lacks %s", query, want)
+			}
+		}
+		if strings.Contains(page, " checked") || strings.Count(page, " selected>") != 1 {
+			t.Errorf("%q: something is preset", query)
 		}
 	}
 }

@@ -140,7 +140,7 @@ func compareSchema(t *testing.T, schemas map[string]any, typ reflect.Type, seen 
 		}
 		name, option, _ := strings.Cut(field.Tag.Get("json"), ",")
 		names = append(names, name)
-		if option != "omitempty" {
+		if option != "omitempty" && option != "omitzero" {
 			required = append(required, name)
 		}
 		got, ok := properties[name].(map[string]any)

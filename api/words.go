@@ -166,7 +166,7 @@ func word(state string) string {
 	case "failing":
 		return "Failing"
 	}
-	return "Not tried"
+	return "Not tried yet"
 }
 
 // asked is what a close request asks for.

@@ -51,7 +51,7 @@ type SettledEntry struct {
 // OutboxList answers GET /api/v1/outbox.
 type OutboxList struct {
 	Pending int            `json:"pending"`
-	Oldest  time.Time      `json:"oldest"`
+	Oldest  time.Time      `json:"oldest,omitzero"`
 	Error   string         `json:"error"`   // why nothing moves; empty while it does
 	Entries []OutboxEntry  `json:"entries"` // oldest first, at most 1,000
 	Settled []SettledEntry `json:"settled"` // newest first, at most 100

@@ -59,7 +59,7 @@ type Verdict struct {
 	Level Level     `json:"level"`
 	Text  string    `json:"text"`
 	Do    string    `json:"do"` // what to do; empty when there is nothing to do
-	Since time.Time `json:"since"`
+	Since time.Time `json:"since,omitzero"`
 }
 
 // Sentence is all of it in one: the state, its cause, and what to do. Page and log say this and nothing else.
@@ -83,13 +83,13 @@ type Totals struct {
 // Pipeline is one stream to one destination. What only the leader knows is zero elsewhere.
 type Pipeline struct {
 	Name       string    `json:"name"`
-	Cursor     time.Time `json:"cursor"`
+	Cursor     time.Time `json:"cursor,omitzero"`
 	LagSeconds float64   `json:"lagSeconds"` // age of the oldest undelivered row
 	Sent       uint64    `json:"sent"`
 	Parked     int       `json:"parked"`
 	Remembered int       `json:"remembered"` // ids in the delivered map
-	LastPoll   time.Time `json:"lastPoll"`
-	LastSent   time.Time `json:"lastSent"`
+	LastPoll   time.Time `json:"lastPoll,omitzero"`
+	LastSent   time.Time `json:"lastSent,omitzero"`
 	Phase      string    `json:"phase"` // "idle", "polling", "catching up", "waiting for SCOM", ...
 	Progress   string    `json:"progress,omitempty"`
 	LastError  string    `json:"lastError"`
@@ -125,7 +125,7 @@ type Console struct {
 	Priority  int       `json:"priority"`
 	InUse     bool      `json:"inUse"`
 	State     string    `json:"state"` // "ok", "failing", "unknown"
-	LastOK    time.Time `json:"lastOk"`
+	LastOK    time.Time `json:"lastOk,omitzero"`
 	LatencyMS float64   `json:"latencyMs"`
 	LastError string    `json:"lastError"`
 	Warning   string    `json:"warning,omitempty"`
@@ -135,7 +135,7 @@ type Console struct {
 
 // ConsoleFeatures are what differs between versions of SCOM. Each of the six is "yes", "no" or "unknown".
 type ConsoleFeatures struct {
-	LogOn           time.Time `json:"logOn"`
+	LogOn           time.Time `json:"logOn,omitzero"`
 	Version         string    `json:"version"` // as far as it shows, in words
 	Role            string    `json:"role"`    // SCOM's word for what the account may do
 	Group           string    `json:"group"`   // its management group; empty where it does not tell
@@ -156,7 +156,7 @@ type LAM struct {
 	Destination string    `json:"destination"`
 	InUse       bool      `json:"inUse"`
 	State       string    `json:"state"`
-	LastOK      time.Time `json:"lastOk"`
+	LastOK      time.Time `json:"lastOk,omitzero"`
 	LatencyMS   float64   `json:"latencyMs"`
 	LastError   string    `json:"lastError"`
 	Warning     string    `json:"warning,omitempty"`
@@ -170,7 +170,7 @@ type Member struct {
 	Voter       bool      `json:"voter"`          // it has a vote; with an etcd: it is in contact with it, and could lead
 	Part        string    `json:"part,omitempty"` // with an etcd, in its own words: "ready", "without etcd"
 	Leader      bool      `json:"leader"`
-	LastContact time.Time `json:"lastContact"`
+	LastContact time.Time `json:"lastContact,omitzero"`
 	Version     string    `json:"version"`
 	Maintenance bool      `json:"maintenance"`
 	Sticky      bool      `json:"sticky"` // maintenance that only an operator ends
@@ -200,10 +200,10 @@ type EtcdEndpoint struct {
 // Takeover is whether the node that answers could be made leader by force.
 type Takeover struct {
 	Possible  bool      `json:"possible"`
-	Refusal   string    `json:"refusal"`   // why not
-	LastHeard time.Time `json:"lastHeard"` // when this node last heard from a leader: its copy is as old as that
-	Warnings  []string  `json:"warnings"`  // what may be lost, and what it is refused for without force
-	At        time.Time `json:"at"`        // when it takes over by itself; zero: it will not
+	Refusal   string    `json:"refusal"`            // why not
+	LastHeard time.Time `json:"lastHeard,omitzero"` // when this node last heard from a leader: its copy is as old as that
+	Warnings  []string  `json:"warnings"`           // what may be lost, and what it is refused for without force
+	At        time.Time `json:"at,omitzero"`        // when it takes over by itself; zero: it will not
 }
 
 // Note is a sentence about what a node did while it went on alone, and what became of it.
@@ -242,7 +242,7 @@ type ParkedEntry struct {
 type ConfigState struct {
 	Version         uint64            `json:"version"`
 	Author          string            `json:"author"`
-	At              time.Time         `json:"at"`
+	At              time.Time         `json:"at,omitzero"`
 	DiffersFromFile bool              `json:"differsFromFile"`
 	Versions        []SettingsVersion `json:"versions"` // that are kept, newest first
 }
@@ -257,8 +257,8 @@ type Store struct {
 
 // Certificate is one file's, or the first in it to end.
 type Certificate struct {
-	Name  string    `json:"name"` // the setting that names the file, and the file
-	Ends  time.Time `json:"ends"` // zero: it cannot be read
+	Name  string    `json:"name"`          // the setting that names the file, and the file
+	Ends  time.Time `json:"ends,omitzero"` // zero: it cannot be read
 	Fault string    `json:"fault"`
 }
 

@@ -1,6 +1,11 @@
 package v1
 
-import "testing"
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
 
 func TestSentenceIsStateCauseAndCure(t *testing.T) {
 	for want, v := range map[string]Verdict{
@@ -11,5 +16,17 @@ func TestSentenceIsStateCauseAndCure(t *testing.T) {
 		if got := v.Sentence(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+// What has never been has no time: a script that reads the year 1 takes it for a very long outage.
+func TestATimeThatNeverWasIsLeftOut(t *testing.T) {
+	s := Status{Time: time.Unix(1, 0), Pipelines: []Pipeline{{}}, SCOM: []Console{{Features: &ConsoleFeatures{}}}, LAMs: []LAM{{}}, Members: []Member{{}}, Certificates: []Certificate{{}}}
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(b), "0001-01-01") {
+		t.Errorf("got %s", b)
 	}
 }

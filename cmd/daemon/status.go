@@ -242,7 +242,7 @@ func (n *node) endpoints(cfg *settings.Cluster, f *feed, leading bool) ([]v1.Con
 	if leading && f != nil && f.cfg == cfg {
 		for _, c := range f.scom.Status() {
 			consoles = append(consoles, v1.Console{
-				Name: c.Name, URL: c.URL, Priority: c.Priority, InUse: c.InUse, State: string(c.State), LastOK: c.LastOK,
+				Name: c.Name, URL: c.URL, Priority: c.Priority, InUse: c.InUse, State: tried(string(c.State), c.LastOK), LastOK: c.LastOK,
 				LatencyMS: milliseconds(c.Latency), LastError: c.LastError, Warning: c.Warning,
 				Features: features(c),
 			})
@@ -250,7 +250,7 @@ func (n *node) endpoints(cfg *settings.Cluster, f *feed, leading bool) ([]v1.Con
 		for _, l := range f.lines {
 			for _, m := range l.dest.Status() {
 				lams = append(lams, v1.LAM{
-					Name: m.Name, URL: m.URL, Destination: l.cfg.Name[len(pipelineName("")):], InUse: m.InUse, State: m.State,
+					Name: m.Name, URL: m.URL, Destination: l.cfg.Name[len(pipelineName("")):], InUse: m.InUse, State: tried(m.State, m.LastOK),
 					LastOK: m.LastOK, LatencyMS: milliseconds(m.Latency), LastError: m.LastError, Warning: m.Warning,
 				})
 			}
@@ -410,4 +410,12 @@ func (n *node) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// tried is a server's state; one that has only been connected to, and has done no work for this leader yet, is not known to be ok.
+func tried(state string, lastOK time.Time) string {
+	if state == "ok" && lastOK.IsZero() {
+		return "unknown"
+	}
+	return state
 }

@@ -17,9 +17,9 @@ database, they are sent again from a time on.
       the cursor of each pipeline, and how far back it may be put
   cursors rewind [PIPELINE] --to TIME
       says what will be sent again, asks, and puts the cursor back; without PIPELINE the only one. What SCOM shows
-      with a change since TIME is sent again, oldest first, also while new alerts come in; Moogsoft folds what it
-      has already. Nothing is skipped: a cursor never goes forward by hand. At most 7 days back, as SCOM removes
-      resolved alerts then by default
+      with a change since TIME is sent again, one span of time after the other, the oldest first; new alerts wait
+      until what is behind them has been sent. Moogsoft folds what it has already. Nothing is skipped: a cursor
+      never goes forward by hand. At most 7 days back, as SCOM removes resolved alerts then by default
 
   --to TIME          2026-01-02T03:04:05Z, or how long ago: 90m, 6h, 48h
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)

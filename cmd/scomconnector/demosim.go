@@ -53,8 +53,7 @@ func simulators(ctx context.Context, out io.Writer, host string) error {
 		serve(ln)
 	}
 	s.group.Populate(40, 6*time.Hour)
-	fmt.Fprintf(out, "simulated SCOM at http://%s/OperationsManager, simulated LAM at http://%s/events/scom_lam,\nwhat has arrived and what is missing at http://%s/\n",
-		net.JoinHostPort(host, simScomPort), net.JoinHostPort(host, simLamPort), net.JoinHostPort(host, simTallyPort))
+	nameSimulators(out, host)
 	wg.Go(func() { failed <- s.group.Live(ctx, scomtest.LifeOptions{PerMinute: 40}) })
 	err := s.until(ctx, failed)
 	cancel()
@@ -63,6 +62,12 @@ func simulators(ctx context.Context, out io.Writer, host string) error {
 		err = nil
 	}
 	return err
+}
+
+// nameSimulators says where they are, and who may log on.
+func nameSimulators(out io.Writer, host string) {
+	fmt.Fprintf(out, "simulated SCOM at http://%s/OperationsManager, simulated LAM at http://%s/events/scom_lam,\nwhat has arrived and what is missing at http://%s/;\nthe simulated SCOM takes the account %s with the password %s, and no other\n",
+		net.JoinHostPort(host, simScomPort), net.JoinHostPort(host, simLamPort), net.JoinHostPort(host, simTallyPort), scomtest.DefaultAccount.User, scomtest.DefaultAccount.Password)
 }
 
 // until returns when ctx ends, when something fails, or when the LAM holds all that it is to hold.

@@ -52,11 +52,11 @@ func printStatus(t terminal, s *v1.Status) error {
 	}
 	fmt.Fprintln(w, "\nSCOM SERVER\tSTATE\tIN USE\tLAST ANSWER\tLAST ERROR")
 	for _, c := range s.SCOM {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, c.State, yes(c.InUse), stamp(c.LastOK), c.LastError)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, tried(c.State), yes(c.InUse), stamp(c.LastOK), c.LastError)
 	}
 	fmt.Fprintln(w, "\nMOOG SERVER\tSTATE\tIN USE\tLAST ANSWER\tLAST ERROR")
 	for _, l := range s.LAMs {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.State, yes(l.InUse), stamp(l.LastOK), l.LastError)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, tried(l.State), yes(l.InUse), stamp(l.LastOK), l.LastError)
 	}
 	fmt.Fprintln(w)
 	printMembers(w, s.Members)
@@ -67,6 +67,7 @@ func printStatus(t terminal, s *v1.Status) error {
 	if len(s.Maintenance) > 0 {
 		fmt.Fprintf(t.out, "\nin maintenance: %s\n", strings.Join(s.Maintenance, ", "))
 	}
+	printOpen(t, s)
 	printOutlook(t, s)
 	for _, n := range s.Notes {
 		fmt.Fprintf(t.out, "note: %s, %s: %s\n", stamp(n.At), n.Node, harmless(n.Text))
@@ -123,6 +124,24 @@ func printOutlook(t terminal, s *v1.Status) {
 	for _, w := range s.Takeover.Warnings {
 		fmt.Fprintf(t.out, "takeover: warning: %s\n", harmless(w))
 	}
+}
+
+// printOpen counts what waits for SCOM and what waits for an operator, and names the way to it.
+func printOpen(t terminal, s *v1.Status) {
+	if s.Outbox.Pending > 0 {
+		fmt.Fprintf(t.out, "\nclose requests waiting: %d, the oldest since %s: scomconnector outbox\n", s.Outbox.Pending, stamp(s.Outbox.Oldest))
+	}
+	if s.Refused.Count > 0 || s.Parked.Count > 0 {
+		fmt.Fprintf(t.out, "\nparked: %d close requests, %d alerts: scomconnector parked list\n", s.Refused.Count, s.Parked.Count)
+	}
+}
+
+// tried is the state of a server in words.
+func tried(state string) string {
+	if state == "unknown" {
+		return "not tried yet"
+	}
+	return state
 }
 
 func orNone(s string) string {
