@@ -131,7 +131,8 @@ func scomOutageIsTold(t *testing.T, windows bool) {
 	})
 }
 
-// A SCOM that takes connections and answers nothing is told on the page once a poll has timed out.
+// A SCOM that takes connections and answers nothing is told on the page once a poll has timed out, by the
+// leader after that, too, and since when it hangs.
 func TestTheVerdictTellsOfASCOMThatHangs(t *testing.T) {
 	inWorld(t, site{nodes: 3, settings: quick}, func(w *world) {
 		w.raise(3)
@@ -150,11 +151,17 @@ func TestTheVerdictTellsOfASCOMThatHangs(t *testing.T) {
 		if got := w.own("scom-outage"); len(got) != 0 {
 			t.Errorf("self-alerts before OutageAlertAfter: %v", got)
 		}
+		w.stop("primary")
+		w.pass(80 * time.Second)
+		if next := w.status("secondary").Verdict; next.Level == "ok" || next.Since.Sub(v.Since).Abs() > time.Second {
+			t.Errorf("80 s into its term the next leader says %s %q since %v; the last one said since %v", next.Level, next.Text, next.Since, v.Since)
+		}
+		w.start("primary")
 		w.consoles[0].Heal()
 		w.raise(2)
 		w.awaitDelivered(5 * time.Minute)
 		w.pass(10 * time.Second)
-		if v := w.status("primary").Verdict; v.Level != "ok" {
+		if v := w.status(w.leader()).Verdict; v.Level != "ok" {
 			t.Errorf("afterwards the page says %s %q", v.Level, v.Text)
 		}
 	})

@@ -88,6 +88,7 @@ type node struct {
 	trouble       trouble
 	lastVerdict   verdictMemory
 	leaders       report // the leader's, while another node leads
+	outages       outages
 	file          localFile
 	back          pendingReturn
 	certs         certFiles

@@ -175,9 +175,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		}
 		add(finding{level: level, cause: "trouble", text: in.trouble.text, do: in.trouble.do})
 	}
-	for _, p := range in.pipes {
-		out = append(out, pipelineFindings(p)...)
-	}
+	out = append(out, n.lasting(in.view, in.leader, in.pipes)...)
 	out = append(out, logonFindings(in.logons)...)
 	out = append(out, in.leader.finding()...)
 	return append(out, clusterFindings(s, in)...)
