@@ -115,10 +115,13 @@ func (c *client) open(ctx context.Context, e *endpoint) (*clientv3.Client, error
 		if m.err != nil {
 			return nil, m.err
 		}
-		if !e.cl.CompareAndSwap(nil, m.cl) {
-			m.cl.Close() //nolint:errcheck // another call was faster
+		for !e.cl.CompareAndSwap(nil, m.cl) {
+			if cl := e.cl.Load(); cl != nil { // another call was faster
+				m.cl.Close() //nolint:errcheck // it was never used
+				return cl, nil
+			}
 		}
-		return e.cl.Load(), nil
+		return m.cl, nil
 	case <-ctx.Done():
 		go func() {
 			if m := <-done; m.cl != nil {
@@ -126,6 +129,14 @@ func (c *client) open(ctx context.Context, e *endpoint) (*clientv3.Client, error
 			}
 		}()
 		return nil, ctx.Err()
+	}
+}
+
+// forget ends the connection, so that the next one logs on anew. The library does that with the token that etcd has forgotten, is refused,
+// and goes on so until the call's time is over.
+func (e *endpoint) forget(cl *clientv3.Client) {
+	if e.cl.CompareAndSwap(cl, nil) {
+		go cl.Close() //nolint:errcheck // it is of no use any more
 	}
 }
 

@@ -118,7 +118,9 @@ func (c *client) look(ctx context.Context, e *endpoint) Seen {
 	cl, err := c.open(ctx, e)
 	s.LoggedOn = err == nil && c.cfg.User != ""
 	if err == nil {
-		_, err = cl.Get(ctx, c.prefix+keyCluster)
+		if _, err = cl.Get(ctx, c.prefix+keyCluster); err != nil && c.cfg.User != "" && isTransport(err) {
+			e.forget(cl)
+		}
 	}
 	s.Took = time.Since(began)
 	if err != nil {
