@@ -323,14 +323,17 @@ func TestAnotherClustersPrefixIsRefused(t *testing.T) {
 func TestMachineThatStoodStillLeadsNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, clustertest.Pair)
-		r.wall = func(id string) time.Time { return time.Now().Round(0).Add(r.ahead[id]) }
+		r.wall = func(id string) time.Time {
+			ahead, _ := r.ahead.LoadOrStore(id, time.Duration(0))
+			return time.Now().Round(0).Add(ahead.(time.Duration))
+		}
 		c := clustertest.NewOver(t, clustertest.Pair, r)
 		c.Start()
 		first := c.Leader(time.Minute)
 		c.Voters(2, time.Minute)
 		before := len(c.Leads())
 		time.Sleep(time.Second)
-		r.ahead[first] = time.Minute
+		r.ahead.Store(first, time.Minute)
 		c.Eventually(time.Minute, "the term ends", func() bool { return len(c.Leads()) > before })
 	})
 }

@@ -2,6 +2,7 @@ package etcdnode
 
 import (
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,12 +22,12 @@ type rig struct {
 	shape clustertest.Shape
 	dir   string
 	log   hclog.Logger
-	ahead map[string]time.Duration
+	ahead sync.Map // by node: by how much its clock on the wall is ahead, a time.Duration
 	wall  func(nodeID string) time.Time
 }
 
 func newRig(t testing.TB, shape clustertest.Shape) *rig {
-	r := &rig{t: t, etcd: newFake(), net: pipenet.New(), shape: shape, dir: t.TempDir(), log: hclog.NewNullLogger(), ahead: map[string]time.Duration{}}
+	r := &rig{t: t, etcd: newFake(), net: pipenet.New(), shape: shape, dir: t.TempDir(), log: hclog.NewNullLogger()}
 	if testing.Verbose() {
 		r.log = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{t}})
 	}
