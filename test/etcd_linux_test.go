@@ -143,6 +143,12 @@ func BenchmarkEtcdLeaderKilled(b *testing.B) {
 	}
 }
 
+// BenchmarkEtcdHandover is BenchmarkHandover where an etcd of three decides.
+func BenchmarkEtcdHandover(b *testing.B) {
+	needEtcd(b)
+	handOver(b, func() *plant { return newPlant(b, etcdPair(etcdrig.Start(b, 3), 5)) })
+}
+
 // BenchmarkEtcdThroughput is BenchmarkThroughput with an etcd of one member on the same machine.
 func BenchmarkEtcdThroughput(b *testing.B) {
 	o := etcdPair(etcdrig.Start(b, 1), 5)

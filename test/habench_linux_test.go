@@ -83,9 +83,15 @@ func spread(b *testing.B, what, unit string, each time.Duration, all []time.Dura
 // BenchmarkHandover hands leadership to and fro between two of three real nodes under a steady flow: from the order, as an operator
 // gives it to the leader, until the other one's term begins, until the answer is there, and until the first poll of that term.
 func BenchmarkHandover(b *testing.B) {
+	handOver(b, func() *plant { return newPlant(b, lan3) })
+}
+
+// handOver is BenchmarkHandover over a site of its caller's.
+func handOver(b *testing.B, site func() *plant) {
+	b.Helper()
 	const handovers = 50
 	for range b.N {
-		p := newPlant(b, lan3)
+		p := site()
 		leader := p.works()
 		w := watchPolls(p)
 		var took, answered, polled []time.Duration
