@@ -250,8 +250,11 @@ func (b *browser) complaints(origin string) []string {
 // click presses the mouse on the first element that the selector finds, and what it leads to is loaded when this returns.
 func (b *browser) click(selector string) {
 	b.t.Helper()
-	var at struct{ X, Y float64 }
-	b.ask(fmt.Sprintf(`(e => { e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect(); return {X: r.left + r.width / 2, Y: r.top + r.height / 2} })(document.querySelector(%q))`, selector), &at)
+	var at *struct{ X, Y float64 } // a page that lives may be about to show it
+	await(b.t, selector+" to click", 20*time.Second, func() bool {
+		b.ask(fmt.Sprintf(`(e => { if (!e) return null; e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect(); return {X: r.left + r.width / 2, Y: r.top + r.height / 2} })(document.querySelector(%q))`, selector), &at)
+		return at != nil
+	})
 	b.mu.Lock()
 	b.events = nil
 	b.mu.Unlock()
