@@ -52,7 +52,7 @@ func newAviary(t *testing.T) *aviary {
 	p := newPlant(t, plantOptions{
 		scom: scomtest.Options{Accounts: []scomtest.Account{{User: `CONTOSO\svc-moogsoft`, Password: canaries["ScomServers[0].Password"], Role: "Operator"}}},
 		lam:  publishertest.Options{Token: canaries["AuthTokenCode"], User: "moog", Password: canaries["MoogServers[0].Password"]},
-		node: `"Timing": "fast", "Log": {"Level": "ALL"}, "Etcd": {"Password": "plain:` + canaries["Etcd.Password"] + `"},
+		node: `"Timing": "fast", "Log": {"Level": "ALL"}, "Etcd": {"User": "etcd-user", "Password": "plain:` + canaries["Etcd.Password"] + `"},
 			"Auth": {"OperatorTokenFile": "operator", "CallbackTokenFile": "callback", "ReadTokenFile": "read"},`,
 	})
 	a := &aviary{plant: p, node: p.procs[0], seen: map[string]string{}}
