@@ -88,7 +88,11 @@ func (s *server) answerClose(w http.ResponseWriter, r *http.Request, caller stri
 		refuseClose(w, o.id(), err)
 		return
 	}
-	s.audit.close(r, caller, o, a.Status+" "+a.Request, nil)
+	outcome := a.Status + " " + a.Request
+	if a.Reason != "" {
+		outcome += ": " + a.Reason
+	}
+	s.audit.close(r, caller, o, outcome, nil)
 	if a.Status != "refused" {
 		answerJSON(w, http.StatusOK, a)
 		return

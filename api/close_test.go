@@ -301,6 +301,7 @@ func TestVerdictsOfSCOM(t *testing.T) {
 	}{
 		{"closed", `{"id":"` + guid + `"}`, "closed", 200, "closed"},
 		{"closed before", `{"id":"` + guid + `"}`, "already_closed", 200, "already_closed"},
+		{"unknown", `{"id":"` + guid + `"}`, "already_closed", 200, "already_closed"},
 		{"refused", `{"id":"` + guid + `"}`, "refused", 409, "refused"},
 		{"another state", `{"id":"` + guid + `","detail":"Acknowledged"}`, "closed", 200, "done"},
 		{"fields, so before", `{"id":"` + guid + `","detail":"Update","owner":"bob"}`, "already_closed", 200, "already_done"},
@@ -309,6 +310,9 @@ func TestVerdictsOfSCOM(t *testing.T) {
 			n := &node{closes: fakeCloses{verdict: v1.CloseVerdict{Status: c.verdict}, delay: 2 * time.Second}}
 			if c.verdict == "refused" {
 				n.closes.verdict.Reason = "the monitor is unhealthy"
+			}
+			if c.name == "unknown" {
+				n.closes.verdict.Reason = "unknown to SCOM"
 			}
 			h := n.handler("")
 			w := post(h, "/event_post/?wait=5s", c.body)

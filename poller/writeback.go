@@ -36,7 +36,7 @@ type Begun struct {
 type Settlement struct {
 	ID      string
 	Outcome Outcome
-	Reason  string // only of Refused: plain words, at most 1 KiB
+	Reason  string // of Refused, and of Already where SCOM does not know the alert: plain words, at most 1 KiB
 }
 
 // Outcome of a request.
@@ -45,7 +45,7 @@ type Outcome uint8
 // The outcomes.
 const (
 	Done    Outcome = iota + 1 // SCOM has carried it out
-	Already                    // SCOM showed it before; nothing was written
+	Already                    // SCOM showed it before, or, with a Reason, does not know the alert; nothing was written
 	Refused                    // SCOM refuses for good: parked for a person
 )
 

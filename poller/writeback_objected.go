@@ -14,6 +14,9 @@ const (
 	tryAgain  = 2 * time.Second // between those
 )
 
+// unknownToSCOM is why a close needed nothing done, where SCOM does not show the alert.
+const unknownToSCOM = "unknown to SCOM: it never had this alert, hides it from our account, or has removed it since it was closed"
+
 // objected decides about a request that SCOM does not carry out: it has ended, or is tried again later. shown says whether SCOM shows
 // the alert: only where it does not, its word that there is none is believed.
 func (w *Writeback) objected(ctx context.Context, c Close, o alert.Objection, shown bool) ([]Settlement, error) {
@@ -40,7 +43,9 @@ func (w *Writeback) objected(ctx context.Context, c Close, o alert.Objection, sh
 	case shown:
 		return []Settlement{refusal(c, o.Text)}, nil
 	case c.State == alert.StateClosed && !c.Keep && len(c.Fields) == 0:
-		return []Settlement{{ID: c.ID, Outcome: Already}}, nil // it is gone: nothing is open there
+		// Nothing is open there. That SCOM has groomed it cannot be told from an id that never was one.
+		w.log.Info("a close request for an alert that SCOM does not know", "request", c.ID, "alert", c.Alert.String(), "says", o.Text)
+		return []Settlement{{ID: c.ID, Outcome: Already, Reason: unknownToSCOM}}, nil
 	}
 	return []Settlement{refusal(c, "SCOM does not show this alert any more: "+o.Text)}, nil
 }

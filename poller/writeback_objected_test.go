@@ -168,7 +168,11 @@ func TestAnAlertThatIsGoneCountsAsClosedAndNothingElse(t *testing.T) {
 		q2 := r.out.ask(Close{Alert: id(2), State: 249})
 		q3 := r.out.ask(Close{Alert: id(3), Keep: true, Fields: []alert.Field{{Name: "TicketId", Value: "INC1"}}})
 		r.pass(30 * time.Second)
-		r.want(q1, Already)
+		r.want(q1, Already, "unknown to SCOM", "never had this alert", "has removed it since it was closed")
+		count := func(o string) float64 { return testutil.ToFloat64(r.w.metrics.settled.WithLabelValues(o)) }
+		if count("unknown_alert") != 1 || count("already_closed") != 0 {
+			t.Errorf("unknown alerts %v, already closed %v; want 1 and 0", count("unknown_alert"), count("already_closed"))
+		}
 		r.want(q2, Refused, "does not show this alert")
 		r.want(q3, Refused, "does not show this alert")
 		r.end()

@@ -71,7 +71,7 @@ func (w *Writeback) record(ctx context.Context, settled []Settlement) error {
 		return err
 	}
 	for _, s := range settled {
-		w.metrics.settled.WithLabelValues(outcomeNames[s.Outcome]).Inc()
+		w.metrics.settled.WithLabelValues(s.label()).Inc()
 		delete(w.work, s.ID)
 		w.board.note(s.ID, "")
 	}
@@ -135,13 +135,24 @@ type WritebackMetrics struct{ settled *prometheus.CounterVec }
 
 var outcomeNames = map[Outcome]string{Done: "closed", Already: "already_closed", Refused: "refused"}
 
+// unknownAlert counts the closes of alerts that SCOM does not know, apart from those that it showed closed.
+const unknownAlert = "unknown_alert"
+
+func (s Settlement) label() string {
+	if s.Outcome == Already && s.Reason != "" {
+		return unknownAlert
+	}
+	return outcomeNames[s.Outcome]
+}
+
 // NewWritebackMetrics registers the series, all at zero; reg may be nil, which counts for nobody.
 func NewWritebackMetrics(reg prometheus.Registerer) *WritebackMetrics {
 	m := &WritebackMetrics{settled: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "scomconnector_outbox_settled_total", Help: "Close requests that have ended: SCOM has done it, showed it already, or refuses it for good."}, []string{"outcome"})}
+		Name: "scomconnector_outbox_settled_total", Help: "Close requests that have ended: SCOM has done it, showed it already, does not know the alert, or refuses it for good."}, []string{"outcome"})}
 	for _, o := range outcomeNames {
 		m.settled.WithLabelValues(o)
 	}
+	m.settled.WithLabelValues(unknownAlert)
 	if reg != nil {
 		reg.MustRegister(m.settled)
 	}

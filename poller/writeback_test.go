@@ -44,6 +44,9 @@ func TestWhatScomShowsAlreadyIsNotWritten(t *testing.T) {
 		q := r.out.close(1)
 		r.pass(time.Second)
 		r.want(q, Already)
+		if s := r.out.outcome(q); s.Reason != "" {
+			t.Errorf("reason %q of an alert that SCOM shows closed, want none", s.Reason)
+		}
 		r.wantStates(1)
 		r.end()
 	})

@@ -159,6 +159,11 @@ func TestCloseThroughAnyNode(t *testing.T) {
 			}
 			w.checkOnce(ids[i], p)
 		}
+		// SCOM never had it, which cannot be told from one that it has groomed.
+		const stranger = "7f8a0000-0000-4000-8000-00000000beef"
+		if p := w.post("witness", "/event_post/?wait=5s", `{"id": "`+stranger+`"}`); p.code != http.StatusOK || p.Status != "already_closed" || !strings.Contains(p.Reason, "unknown to SCOM") {
+			t.Errorf("an alert that SCOM never had: %v, reason %q; want 200 already_closed, unknown to SCOM", p, p.Reason)
+		}
 		own := w.post("witness", "/event_post/", `{"id": "scomconnector::test::heartbeat"}`)
 		if !own.accepted() || own.Status != "already_closed" {
 			t.Errorf("a close of our own event: %v, want 200 already_closed", own)

@@ -6,10 +6,10 @@ import "time"
 type CloseAnswer struct {
 	Success bool   `json:"success"`
 	ID      string `json:"id,omitempty"` // of the alert, as SCOM writes it; empty if none could be read
-	// Status is queued, closed (done), already_closed (it was so before) or refused (by SCOM, and parked). Where something else than
+	// Status is queued, closed (done), already_closed (it was so before, or SCOM does not know the alert: see Reason) or refused (by SCOM, and parked). Where something else than
 	// closing was asked for, done and already_done stand for the two in the middle. Empty: it was not accepted.
 	Status string `json:"status,omitempty"`
-	Reason string `json:"reason,omitempty"` // SCOM's own words; only with refused
+	Reason string `json:"reason,omitempty"` // SCOM's own words with refused; with already_closed, if SCOM does not know the alert, that
 	// Request names the request itself, as scomconnector outbox shows it.
 	Request string `json:"request,omitempty"`
 	Error   string `json:"error,omitempty"`
@@ -19,7 +19,7 @@ type CloseAnswer struct {
 // CloseVerdict is what became of a request: closed, already_closed or refused, whatever was asked for.
 type CloseVerdict struct {
 	Status string    `json:"status"`
-	Reason string    `json:"reason,omitempty"`
+	Reason string    `json:"reason,omitempty"` // as in CloseAnswer
 	At     time.Time `json:"at"`
 }
 

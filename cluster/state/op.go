@@ -200,7 +200,7 @@ type Outcome uint8
 // The outcomes of a request.
 const (
 	Done    Outcome = iota + 1 // SCOM shows it
-	Already                    // SCOM showed it before; nothing was written
+	Already                    // SCOM showed it before, or does not know the alert; nothing was written
 	Refused                    // SCOM refuses for good: parked for a person
 )
 
@@ -221,7 +221,8 @@ type Settle struct {
 	At      time.Time
 }
 
-// Settlement is how one request ended. Reason is SCOM's own words, of which 1 KiB is kept; only for Refused.
+// Settlement is how one request ended. Reason is SCOM's own words, of which 1 KiB is kept; for Refused, and for
+// Already where SCOM does not know the alert.
 type Settlement struct {
 	ID      string
 	Outcome Outcome

@@ -82,7 +82,7 @@ func printSettled(t terminal, settled []v1.SettledEntry) error {
 		if e.Reason != "" {
 			how += ": " + e.Reason
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cell(e.ID, 40), cell(e.Alert, 40), cell(e.From, 60), stamp(e.Asked), stamp(e.At), cell(how, 120))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cell(e.ID, 40), cell(e.Alert, 40), cell(e.From, 60), stamp(e.Asked), stamp(e.At), cell(how, 160))
 	}
 	return w.Flush()
 }
