@@ -95,7 +95,7 @@ var deeds = map[string]deed{
 			c := choice{Name: "to", Label: "Send again what SCOM shows from (UTC)", Selected: f["to"]}
 			if at, err := s.cursorOf(f["pipeline"], time.Time{}); err == nil {
 				c.Selected = cmp.Or(c.Selected, at.Cursor.Add(-time.Hour).UTC().Format(time.RFC3339))
-				c.Hint = fmt.Sprintf("The cursor stands at %s; the earliest is %s.", at.Cursor.UTC().Format(time.RFC3339), at.Earliest.UTC().Format(time.RFC3339))
+				c.Hint = fmt.Sprintf("The cursor stands at %s; the earliest is %s. How long ago, such as 6h or 7d, will do, too.", at.Cursor.UTC().Format(time.RFC3339), at.Earliest.UTC().Format(time.RFC3339))
 			}
 			return c
 		},
@@ -174,9 +174,9 @@ func (s *server) cursorOf(pipeline string, to time.Time) (v1.Cursor, error) {
 }
 
 func momentOf(text string) (time.Time, error) {
-	to, err := time.Parse(time.RFC3339, strings.TrimSpace(text))
+	to, err := v1.Moment(text, time.Now())
 	if err != nil {
-		return to, fmt.Errorf("%w: the time must be one such as 2026-01-02T03:04:05Z, not %q", errRequest, clip(text, 40))
+		return to, fmt.Errorf("%w: the time %q: %w", errRequest, clip(text, 40), err)
 	}
 	return to, nil
 }

@@ -16,6 +16,9 @@ import (
 // there is nothing to read before; InitialLookback ends there, too.
 const rewindReach = 168 * time.Hour
 
+// rewindSlack has the earliest time that was shown, and "7d", stay good while somebody thinks about it.
+const rewindSlack = time.Hour
+
 // desk shows the cursors, and puts them back. It is an api.Cursors.
 type desk struct{ *node }
 
@@ -54,9 +57,9 @@ func (d desk) Rewind(ctx context.Context, o v1.RewindOrder, by string) (v1.Rewou
 	switch {
 	case o.To.After(now):
 		return v1.Rewound{}, fmt.Errorf("%w: %s is in the future; a cursor goes back, it does not skip what was not delivered", api.ErrRewind, utc(o.To))
-	case o.To.Before(now.Add(-rewindReach)):
+	case o.To.Before(now.Add(-rewindReach - rewindSlack)):
 		return v1.Rewound{}, fmt.Errorf("%w: %s is more than %d days ago, and SCOM has groomed what was resolved before; the earliest is %s",
-			api.ErrRewind, utc(o.To), int(rewindReach/(24*time.Hour)), utc(now.Add(-rewindReach).Add(time.Second)))
+			api.ErrRewind, utc(o.To), int(rewindReach/(24*time.Hour)), utc(now.Add(-rewindReach)))
 	case !p.Started:
 		return v1.Rewound{}, fmt.Errorf("%w: %s has not read all open alerts yet; what it has not sent it will send", api.ErrRewind, p.Name)
 	}

@@ -76,6 +76,8 @@ func advised(err error) error {
 		return hinted{err, "on the node's own machine run it as who may read OperatorTokenFile (sudo); elsewhere --token-file FILE gives its content; to read, that of ReadTokenFile will do"}
 	case refusal.Code == http.StatusPreconditionFailed:
 		return hinted{err, "run the command again: it starts from the settings that are in use now"}
+	case refusal.Code == http.StatusNotFound && strings.Contains(refusal.Message, "of the settings"):
+		return hinted{err, "scomconnector config show --versions lists them, config show without --version shows the one in use"}
 	case refusal.Code == 0:
 		return hinted{err, refusal.Hint + " (--url names the node to ask)"}
 	}

@@ -21,7 +21,7 @@ database, they are sent again from a time on.
       until what is behind them has been sent. Moogsoft folds what it has already. Nothing is skipped: a cursor
       never goes forward by hand. At most 7 days back, as SCOM removes resolved alerts then by default
 
-  --to TIME          2026-01-02T03:04:05Z, or how long ago: 90m, 6h, 48h
+  --to TIME          2026-01-02T03:04:05Z, or how long ago: 90m, 6h, 7d, 1d12h
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
@@ -145,14 +145,11 @@ func oneCursor(list []v1.Cursor, name string) (v1.Cursor, error) {
 // timeOf is a time as typed, or how long ago.
 func timeOf(typed string, now time.Time) (time.Time, error) {
 	if typed == "" {
-		return time.Time{}, usageError{errors.New("cursors rewind needs --to TIME, such as 2026-01-02T03:04:05Z or 6h")}
+		return time.Time{}, usageError{errors.New("cursors rewind needs --to TIME, such as 2026-01-02T03:04:05Z, 6h or 7d")}
 	}
-	if t, err := time.Parse(time.RFC3339Nano, typed); err == nil {
-		return t.UTC(), nil
+	to, err := v1.Moment(typed, now)
+	if err != nil {
+		return to, usageError{fmt.Errorf("--to %q: %w", clip(typed, 60), err)}
 	}
-	ago, err := time.ParseDuration(typed)
-	if err != nil || ago <= 0 {
-		return time.Time{}, usageError{fmt.Errorf("--to %q: accepted is a time with its zone, such as 2026-01-02T03:04:05Z, or how long ago, such as 90m or 6h", clip(typed, 60))}
-	}
-	return now.Add(-ago).UTC().Truncate(time.Second), nil
+	return to, nil
 }

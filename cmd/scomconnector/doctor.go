@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"scomconnector/cmd/doctor"
+	"scomconnector/poller/alert"
 )
 
 const helpDoctor = `Looks at every hop between SCOM and Moogsoft from this machine, a line for each: what was seen and what to do. Names, TCP,
@@ -52,6 +53,11 @@ func runDoctor(t terminal, args []string) error {
 	fs.BoolVar(&asJSON, "json", false, "")
 	if err := parse(fs, args, 0); err != nil {
 		return err
+	}
+	if opt.ProbeWrite != "" {
+		if _, err := alert.ParseID(opt.ProbeWrite); err != nil {
+			return usageError{fmt.Errorf("--probe-write %q: accepted is the id of an alert, a GUID such as 5d0c6c2e-8d0f-4a27-9c36-6a86b2ec7a01, as the page and SCOM show it", clip(opt.ProbeWrite, 60))}
+		}
 	}
 	f.complete()
 	opt.NodeFile = f.node

@@ -284,7 +284,7 @@ var brokenClusters = []broken{
 		`SCC.json:3: ScomServers[0]: needs a ScomAddressHost or a Url`,
 	}},
 	{`"ScomAddressHost": "scom1"`, `"ScomAddressHost": "scom1/x y"`, []string{
-		`SCC.json:3: ScomServers[0].ScomAddressHost: "scom1/x y" is no host (accepted: HOST or HOST:PORT)`,
+		`SCC.json:3: ScomServers[0].ScomAddressHost: "scom1/x y" is no host (accepted: HOST or HOST:PORT; a whole address is for Url)`,
 	}},
 	{`"ScomAddressHost": "scom1"`, `"ScomAddressHost": "http://scom1"`, []string{
 		`warning: SCC.json:3: ScomServers[0]: http://scom1/OperationsManager is not encrypted: the password crosses the network readable`,

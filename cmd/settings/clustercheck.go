@@ -61,7 +61,7 @@ func (s *ScomServer) check(r *reader, path string, winAuth bool) {
 	case host == "" && s.Url == "" && !r.given(path+".Url"):
 		r.fault(path, "", "needs a ScomAddressHost or a Url")
 	case host != "" && (badLink(scheme+"://"+host) != "" || strings.Contains(host, "/")):
-		r.fault(path+".ScomAddressHost", "HOST or HOST:PORT", "%q is no host", clip(s.ScomAddressHost))
+		r.fault(path+".ScomAddressHost", "HOST or HOST:PORT; a whole address is for Url", "%q is no host", clip(s.ScomAddressHost))
 	case host != "" && s.Url == "":
 		s.Url = scheme + "://" + host + "/OperationsManager"
 	}

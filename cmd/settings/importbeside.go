@@ -21,7 +21,7 @@ type Past struct {
 func ReadPast(importFile, pollTime, logConfig string, now time.Time) (Past, error) {
 	var p Past
 	dir := filepath.Dir(importFile)
-	err := beside(pollTime, []string{filepath.Join(dir, PollTimeFileName)}, func(file string, text []byte) (err error) {
+	there, err := beside(pollTime, []string{filepath.Join(dir, PollTimeFileName)}, func(file string, text []byte) (err error) {
 		p.Position, err = PollTime(text, now)
 		return err
 	}, func(file string, err error) {
@@ -30,7 +30,11 @@ func ReadPast(importFile, pollTime, logConfig string, now time.Time) (Past, erro
 	if err != nil {
 		return p, err
 	}
-	err = beside(logConfig, []string{filepath.Join(dir, LogConfigFileName), filepath.Join(dir, "..", LogConfigFileName)}, func(file string, text []byte) error {
+	if !there {
+		p.Findings = append(p.Findings, Finding{Key: PollTimeFileName, Text: "is not beside the imported file, so it is not known how far the original had come. The first start sends all open alerts, and what " +
+			"changed within InitialLookback before it (24h unless set, 168h at most): let that reach back to when the original stopped, or name the file with --poll-time"})
+	}
+	there, err = beside(logConfig, []string{filepath.Join(dir, LogConfigFileName), filepath.Join(dir, "..", LogConfigFileName)}, func(file string, text []byte) error {
 		log, found, err := LogSettings(text)
 		if err != nil {
 			return err
@@ -44,23 +48,26 @@ func ReadPast(importFile, pollTime, logConfig string, now time.Time) (Past, erro
 	}, func(file string, err error) {
 		p.Findings = append(p.Findings, Finding{Key: LogConfigFileName, Text: fmt.Sprintf("%s: %v: the log has level INFO", file, err)})
 	})
+	if err == nil && !there {
+		p.Findings = append(p.Findings, Finding{Key: LogConfigFileName, Text: "is neither beside the imported file nor in the folder above: the log has level INFO; --log-config names the file"})
+	}
 	if _, statErr := os.Stat(filepath.Join(dir, "MCMServiceConfig.json")); statErr == nil {
 		p.Findings = append(p.Findings, Finding{Key: "MCMServiceConfig.json", Text: "is not needed: who is Primary and Secondary stands in each node.json, which init --primary --secondary writes"})
 	}
 	return p, err
 }
 
-// beside reads the named file, or the first of the usual ones that is there.
-func beside(named string, usual []string, read func(file string, text []byte) error, bad func(file string, err error)) error {
+// beside reads the named file, or the first of the usual ones that is there; there is false if none is.
+func beside(named string, usual []string, read func(file string, text []byte) error, bad func(file string, err error)) (there bool, err error) {
 	if named != "" {
 		text, err := readSmall(named)
 		if err == nil {
 			err = read(named, text)
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", named, err)
+			return true, fmt.Errorf("read %s: %w", named, err)
 		}
-		return nil
+		return true, nil
 	}
 	for _, file := range usual {
 		text, err := readSmall(file)
@@ -73,9 +80,9 @@ func beside(named string, usual []string, read func(file string, text []byte) er
 		if err != nil {
 			bad(file, err)
 		}
-		return nil
+		return true, nil
 	}
-	return nil
+	return false, nil
 }
 
 // readSmall reads a file of at most a MiB; the original's have a few KiB.

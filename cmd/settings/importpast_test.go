@@ -132,7 +132,8 @@ func TestWhatStandsBesideTheOriginalsSettingsIsFound(t *testing.T) {
 	}
 	file := filepath.Join(configs, ClusterFileName)
 	put(file, "{}")
-	if p, err := ReadPast(file, "", "", importTime); err != nil || !p.Position.IsZero() || p.Log != nil || len(p.Findings) > 0 {
+	if p, err := ReadPast(file, "", "", importTime); err != nil || !p.Position.IsZero() || p.Log != nil || len(p.Findings) != 2 ||
+		!strings.Contains(p.Findings[0].Text, "InitialLookback") || !strings.Contains(p.Findings[0].Text, "--poll-time") || !strings.Contains(p.Findings[1].Text, "--log-config") {
 		t.Errorf("where nothing is: %+v, %v", p, err)
 	}
 	put(filepath.Join(configs, PollTimeFileName), `{"t": "2026-03-09T10:00:00Z"}`)

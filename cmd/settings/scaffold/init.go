@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -121,6 +122,22 @@ func (o *Options) validate() error {
 			return usage(fmt.Sprintf("%q is no host name: give the name or the IP address alone, without port", h))
 		}
 	}
+	for _, s := range o.Scom {
+		if strings.ContainsAny(s, "/?#") {
+			return usage(fmt.Sprintf("--scom %q: accepted is HOST or HOST:PORT, such as scom1.contoso.com; the console is looked for at https://HOST/OperationsManager. "+
+				"If it stands elsewhere, write its whole address as Url beside ScomAddressHost into the SCOMConnectorConfig.json that init makes", s))
+		}
+	}
+	for _, l := range o.Lam {
+		if !webAddress(l) {
+			return usage(fmt.Sprintf("--lam %q: accepted is the LAM's whole address, such as https://moog.contoso.com/events/scom_lam; it becomes MoogUrl", l))
+		}
+	}
+	for _, e := range o.Etcd {
+		if !webAddress(e) {
+			return usage(fmt.Sprintf("--etcd %q: accepted is an address such as https://etcd1.contoso.com:2379; it becomes one of Etcd.Endpoints", e))
+		}
+	}
 	if o.Witness != "" && o.Secondary == "" {
 		return usage("a witness helps only beside a Primary and a Secondary: give --secondary, too, or leave out --witness")
 	}
@@ -128,6 +145,11 @@ func (o *Options) validate() error {
 		return usage("an etcd decides in place of a witness: give --etcd or --witness")
 	}
 	return nil
+}
+
+func webAddress(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
 }
 
 // machines gives each node its addresses. On one machine, for a trial, the ports count up.

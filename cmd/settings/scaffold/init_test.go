@@ -291,15 +291,33 @@ func TestInitRefusesWrongUse(t *testing.T) {
 }
 
 func TestInitRefusesAddressesThatMakeNoSettings(t *testing.T) {
-	o := three()
-	o.Out, o.Lam = filepath.Join(t.TempDir(), "made"), []string{"moog/events"}
-	err := Init(o, nil, new(bytes.Buffer))
-	if err == nil || !strings.Contains(err.Error(), "MoogServers[0].MoogUrl: is no web address") {
-		t.Errorf("got %v", err)
+	for _, c := range []struct {
+		change func(*Options)
+		want   []string
+	}{
+		{func(o *Options) { o.Lam = []string{"moog/events"} }, []string{`--lam "moog/events"`, "MoogUrl", "https://"}},
+		{func(o *Options) { o.Lam = []string{"ftp://moog/events"} }, []string{`--lam "ftp://moog/events"`, "MoogUrl"}},
+		{func(o *Options) { o.Witness, o.Etcd = "", []string{"etcd1:2379"} }, []string{`--etcd "etcd1:2379"`, "Etcd.Endpoints", "https://etcd1"}},
+		{func(o *Options) { o.Scom = []string{"https://scom1/OperationsManager"} }, []string{`--scom "https://scom1/OperationsManager"`, "HOST or HOST:PORT", "Url", "ScomAddressHost"}},
+		{func(o *Options) { o.Scom = []string{"scom1/OperationsManager"} }, []string{`--scom "scom1/`, "Url"}},
+	} {
+		o := three()
+		o.Out = filepath.Join(t.TempDir(), "made")
+		c.change(&o)
+		err := Init(o, nil, new(bytes.Buffer))
+		if !errors.Is(err, ErrUsage) {
+			t.Errorf("got %v, want a wrong flag", err)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("got %q, want %q in it", err, want)
+			}
+		}
 	}
-	o = three()
-	o.Out, o.Witness, o.Etcd = filepath.Join(t.TempDir(), "made"), "", []string{"etcd1:2379"}
-	if err := Init(o, nil, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), "Etcd.Endpoints[0]: is no web address") {
+	o := three()
+	o.Out, o.Scom = filepath.Join(t.TempDir(), "made"), []string{"scom1:99999"}
+	if err := Init(o, nil, new(bytes.Buffer)); err == nil || !strings.Contains(err.Error(), `ScomServers[0].ScomAddressHost: "scom1:99999" is no host`) {
 		t.Errorf("got %v", err)
 	}
 	o = three()
