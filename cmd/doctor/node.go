@@ -17,7 +17,6 @@ import (
 	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
 	"scomconnector/cluster/port"
-	"scomconnector/cmd/settings"
 	"scomconnector/poller/scom"
 )
 
@@ -69,7 +68,7 @@ func orNobody(node string) string {
 func (e *exam) askNode(ctx context.Context, p *part) *running {
 	base, token := e.opt.URL, e.opt.Token
 	if base == "" {
-		base = ownURL(e.node)
+		base = e.node.OwnURL()
 	}
 	if token == "" && e.node.Auth.ReadTokenFile != "" {
 		if b, err := os.ReadFile(e.node.Auth.ReadTokenFile); err == nil {
@@ -77,7 +76,7 @@ func (e *exam) askNode(ctx context.Context, p *part) *running {
 		}
 	}
 	c := client.New(base, token)
-	c.HTTP.Transport = ownTransport(e.node)
+	c.HTTP.Transport = e.node.OwnTransport()
 	s, err := c.Status(ctx)
 	refusal, is := errors.AsType[*client.Error](err)
 	switch {
@@ -106,46 +105,6 @@ func judgeVerdict(s v1.Status) finding {
 		f.result = Warning
 	}
 	return f
-}
-
-// ownURL is where this machine reaches its own node.
-func ownURL(n *settings.Node) string {
-	scheme := "http"
-	if n.Tls.CertFile != "" {
-		scheme = "https"
-	}
-	host, p, err := net.SplitHostPort(n.ListenAddress)
-	if err != nil {
-		return n.AdvertiseUrl
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return scheme + "://" + net.JoinHostPort(host, p)
-}
-
-// ownTransport believes the node's own certificate, whatever name it is for: the file is ours.
-func ownTransport(n *settings.Node) *http.Transport {
-	tr := &http.Transport{DialContext: (&net.Dialer{Timeout: step}).DialContext, DisableKeepAlives: true}
-	if n.Tls.CertFile == "" {
-		return tr
-	}
-	own, err := tls.LoadX509KeyPair(n.Tls.CertFile, n.Tls.KeyFile)
-	if err != nil || own.Leaf == nil {
-		return tr
-	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} // compared below
-	conf.VerifyConnection = func(s tls.ConnectionState) error {
-		if len(s.PeerCertificates) > 0 && s.PeerCertificates[0].Equal(own.Leaf) {
-			return nil
-		}
-		return errors.New("what answers shows another certificate than the one in Tls.CertFile")
-	}
-	if n.Tls.RequireClientCert {
-		conf.Certificates = []tls.Certificate{own}
-	}
-	tr.TLSClientConfig = conf
-	return tr
 }
 
 // peer looks at another member: by the status of the node that runs here, and from this machine.

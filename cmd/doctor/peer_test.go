@@ -130,7 +130,7 @@ func TestWhatTheClusterSaysOfAMember(t *testing.T) {
 // The address of this machine's own node, as node.json has it.
 func TestOwnAddress(t *testing.T) {
 	for listen, want := range map[string]string{"0.0.0.0:8085": "http://127.0.0.1:8085", "[::]:8085": "http://127.0.0.1:8085", "10.0.0.5:8085": "http://10.0.0.5:8085", ":9": "http://127.0.0.1:9"} {
-		if got := ownURL(&settings.Node{ListenAddress: listen}); got != want {
+		if got := (&settings.Node{ListenAddress: listen}).OwnURL(); got != want {
 			t.Errorf("%s: got %s, want %s", listen, got, want)
 		}
 	}

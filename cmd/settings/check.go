@@ -194,13 +194,7 @@ func (c *checker) node(n *Node) {
 	c.token("Auth.OperatorTokenFile", n.Auth.OperatorTokenFile)
 	c.token("Auth.CallbackTokenFile", n.Auth.CallbackTokenFile)
 	c.token("Auth.ReadTokenFile", n.Auth.ReadTokenFile)
-	c.port("ListenAddress", n.ListenAddress)
-	// The cluster's address is the name others call; what is bound is its port.
-	bind := ":" + portOf(n.ClusterAddress)
-	if isLoopback(n.ClusterAddress) {
-		bind = n.ClusterAddress
-	}
-	c.port("ClusterAddress", bind)
+	c.ports(n)
 	c.folder("DataDir", n.DataDir)
 	if p := n.Etcd.Password; !p.IsZero() {
 		c.reference(Ref{Key: "Etcd.Password", Secret: p})
@@ -301,17 +295,39 @@ func (c *checker) token(key, path string) {
 // wsaAddrInUse is what Windows says where others say EADDRINUSE.
 const wsaAddrInUse = syscall.Errno(10048)
 
-// port tries whether the address can be listened on. A port in use is no fault: it may be this very node, running.
-func (c *checker) port(key, address string) {
+// ports tries whether the node's addresses can be listened on. One in use is no fault: it may be this very node, running.
+func (c *checker) ports(n *Node) {
+	// The cluster's address is the name others call; what is bound is its port.
+	bind := ":" + portOf(n.ClusterAddress)
+	if isLoopback(n.ClusterAddress) {
+		bind = n.ClusterAddress
+	}
+	api, peers := c.taken("ListenAddress", n.ListenAddress), c.taken("ClusterAddress", bind)
+	if api && n.runsHere() {
+		c.note("%s runs, and answers at %s", n.NodeID, n.OwnURL())
+		return // its other address is then its own, too
+	}
+	const text = "something listens on %s already: fine if it is this node, else take another port"
+	if api {
+		c.warn("ListenAddress", text, n.ListenAddress)
+	}
+	if peers {
+		c.warn("ClusterAddress", text, bind)
+	}
+}
+
+// taken reports whether somebody listens on the address.
+func (c *checker) taken(key, address string) bool {
 	l, err := net.Listen("tcp", address) //nolint:noctx // returns at once
 	switch {
 	case err == nil:
 		l.Close()
 	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, wsaAddrInUse):
-		c.warn(key, "something listens on %s already: fine if it is this node, else take another port", address)
+		return true
 	default:
 		c.fault(key, "cannot listen on %s: %v", address, errors.Unwrap(err))
 	}
+	return false
 }
 
 // shareTimeout is how long a share may take to answer.

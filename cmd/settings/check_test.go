@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,6 +175,33 @@ func TestCheckOfAPortInUseIsAWarning(t *testing.T) {
 	r, out := b.check()
 	if want := "warning: node.json:3: ListenAddress: something listens on " + l.Addr().String() + " already"; !r.OK() || !strings.Contains(out, want) {
 		t.Errorf("got\n%s\nwant in it\n%s", out, want)
+	}
+}
+
+// Beside a running node its own ports are no news; another's are.
+func TestCheckKnowsTheNodeThatRunsHere(t *testing.T) {
+	for answers, want := range map[string]string{"primary": "ok: primary runs, and answers at http://127.0.0.1:", "secondary": "ClusterAddress: something listens on ", "": "ListenAddress: something listens on "} {
+		b := newBench(t)
+		node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if answers == "" || r.URL.Path != "/api/v1/status" {
+				http.Error(w, "another program", http.StatusNotFound)
+				return
+			}
+			fmt.Fprintf(w, `{"node": %q}`, answers)
+		}))
+		defer node.Close()
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		n, _ := ParseNode("f", []byte(b.node), "")
+		b.node = strings.ReplaceAll(b.node, n.ListenAddress, node.Listener.Addr().String())
+		b.node = strings.ReplaceAll(b.node, n.ClusterAddress, l.Addr().String())
+		r, out := b.check()
+		if !r.OK() || !strings.Contains(out, want) || strings.Contains(out, "listens on") != (answers != "primary") {
+			t.Errorf("%q answers: got\n%s\nwant in it\n%s", answers, out, want)
+		}
 	}
 }
 
