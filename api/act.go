@@ -69,7 +69,7 @@ var deeds = map[string]deed{
 			r, err := s.refusedRequest(f["id"])
 			return []string{
 				fmt.Sprintf("The request for alert %s (%s, from %s) goes back into the outbox, and the leader asks SCOM again.", r.Alert, asked(r.OutboxEntry), r.From),
-				"SCOM's last word was: " + brief(r.Reason) + ". If that has not been mended, SCOM refuses it again, and it is parked again.",
+				"SCOM's last word was: " + unended(brief(r.Reason)) + ". If that has not been mended, SCOM refuses it again, and it is parked again.",
 			}, err
 		},
 		do: func(s *server, ctx context.Context, _ string, f fields) (string, string, error) {
@@ -115,7 +115,7 @@ var deeds = map[string]deed{
 			p, err := s.deps.Parked.Entry(f["pipeline"], f["key"])
 			return []string{
 				fmt.Sprintf("The leader sends what %s has parked under %s to Moogsoft again (%d bytes, as they were), and this page waits for the answer.", f["pipeline"], f["key"], len(p.Payload)),
-				"The reason was: " + brief(p.Entry.Reason) + ". If that has not been mended it is refused again, and stays parked.",
+				"The reason was: " + unended(brief(p.Entry.Reason)) + ". If that has not been mended it is refused again, and stays parked.",
 			}, err
 		},
 		do: func(s *server, ctx context.Context, _ string, f fields) (string, string, error) {
@@ -132,7 +132,7 @@ var deeds = map[string]deed{
 			p, err := s.deps.Parked.Entry(f["pipeline"], f["key"])
 			return []string{
 				fmt.Sprintf("The entry %s of %s is taken away for good, with what was refused (%d bytes). Nothing is sent to Moogsoft.", f["key"], f["pipeline"], len(p.Payload)),
-				"The reason was: " + brief(p.Entry.Reason) + ". Later changes of that alert are sent as those of any other.",
+				"The reason was: " + unended(brief(p.Entry.Reason)) + ". Later changes of that alert are sent as those of any other.",
 			}, err
 		},
 		do: func(s *server, ctx context.Context, _ string, f fields) (string, string, error) {
@@ -162,6 +162,9 @@ func puttingBack(s *server, _ v1.Status, f fields) ([]string, error) {
 		"Nothing is lost. It is sent one span of time after the other, the oldest first; new alerts wait until what is behind them has been sent.",
 	}, nil
 }
+
+// unended is a text without its full stop, for a sentence that goes on.
+func unended(s string) string { return strings.TrimRight(s, ". ") }
 
 // cursorOf is a pipeline's cursor, with what would be sent again from a time on.
 func (s *server) cursorOf(pipeline string, to time.Time) (v1.Cursor, error) {

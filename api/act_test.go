@@ -18,6 +18,7 @@ func acted() *node {
 	n := &node{status: healthy()}
 	_, refused := waiting()
 	n.closes.refused = refused.Requests
+	n.closes.refused[0].Reason = "AlertMonitorUnhealthyException: the monitor is unhealthy." // SCOM's own words end in a full stop
 	return n
 }
 
@@ -86,6 +87,9 @@ func TestActsSayWhatWillHappenAndDoIt(t *testing.T) {
 			if got := text(page.Body.String()); !strings.Contains(got, want) {
 				t.Errorf("%s: the page does not say %q:\n%s", c.target, want, got)
 			}
+		}
+		if got := text(page.Body.String()); strings.Contains(got, "..") {
+			t.Errorf("%s: two full stops:\n%s", c.target, got)
 		}
 		if got := c.did(n); len(got) > 0 {
 			t.Errorf("%s: looking has done %q", c.target, got)

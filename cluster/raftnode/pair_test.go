@@ -157,9 +157,17 @@ func TestPairAvailabilityTakesOverAfterItsPatience(t *testing.T) {
 	pair(t, "availability", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
 		c.Crash("primary")
 		start := time.Now()
+		b.MayTakeOver = func(string) error { return nil } // it is asked ahead, and answers at once
 		c.Leader(20*time.Second, "primary")
 		if took := time.Since(start); took < 15*time.Second || took > 18*time.Second {
 			t.Errorf("took over after %v, want TakeoverAfter (15 s) and at most 3 s", took)
+		}
+		reason, lost := c.Node("secondary").View().State.Changes()[0].Reason, time.Duration(0)
+		if _, text, ok := strings.Cut(reason, "primary was lost for "); ok {
+			lost, _ = time.ParseDuration(strings.TrimSuffix(text, " (availability)"))
+		}
+		if lost < 15*time.Second || lost > 18*time.Second {
+			t.Errorf("reason %q, want the time that it really took", reason)
 		}
 		c.Start("primary")
 		c.Voters(2, 10*time.Second)

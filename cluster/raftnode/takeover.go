@@ -58,8 +58,7 @@ func (n *Node) considerTakeover(ctx context.Context) {
 	n.mu.Lock()
 	n.watching.triedAt = now
 	n.mu.Unlock()
-	why := cluster.Reason{Cause: cluster.CauseTakeover, Text: fmt.Sprintf("%s was lost for %v (%s)", n.sibling(), now.Sub(w.followed).Round(time.Second), n.cfg.PairTakeover)}
-	if err := n.tryTakeover(ctx, w, why); err != nil && ctx.Err() == nil {
+	if err := n.tryTakeover(ctx, w); err != nil && ctx.Err() == nil {
 		n.mu.Lock()
 		again := n.watching.refused == err.Error()
 		n.watching.refused = err.Error()
@@ -121,11 +120,16 @@ func (n *Node) takeoverAt(w seen) time.Time {
 	return from.Add(n.cfg.TakeoverAfter)
 }
 
+// lostFor is the reason of a takeover that is begun now.
+func (n *Node) lostFor(w seen) cluster.Reason {
+	return cluster.Reason{Cause: cluster.CauseTakeover, Text: fmt.Sprintf("%s was lost for %v (%s)", n.sibling(), time.Since(w.followed).Round(time.Second), n.cfg.PairTakeover)}
+}
+
 // tryTakeover takes over by itself, or says why not. It is the keeper's.
-func (n *Node) tryTakeover(ctx context.Context, w seen, why cluster.Reason) error {
+func (n *Node) tryTakeover(ctx context.Context, w seen) error {
 	next := n.highestEpoch() + 1
 	if n.cfg.PairTakeover == takeoverClaim {
-		return n.claimAndBegin(ctx, w, why)
+		return n.claimAndBegin(ctx, w, n.lostFor(w))
 	}
 	if p := n.peers[n.sibling()]; p != nil && p.now().fresh() {
 		return fmt.Errorf("%s answers on its ClusterAddress", p.NodeID)
@@ -144,7 +148,7 @@ func (n *Node) tryTakeover(ctx context.Context, w seen, why cluster.Reason) erro
 			return errors.New("there is a leader again")
 		}
 	}
-	return n.begin(next, why)
+	return n.begin(next, n.lostFor(w))
 }
 
 // askAhead is how long before the end of its patience a node finds out whether it may take over: an address that is silent takes a

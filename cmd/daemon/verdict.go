@@ -61,6 +61,9 @@ func (n *node) verdict(s *v1.Status, in verdictInput) v1.Verdict {
 	return v1.Verdict{Level: worst.level, Text: sentence(worst, since), Do: worst.do, Since: since}
 }
 
+// ended is a stranger's text as a sentence.
+func ended(text string) string { return strings.TrimRight(text, ". ") + "." }
+
 func rank(l v1.Level) int {
 	switch l {
 	case v1.Stopped:
@@ -166,7 +169,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		text, do := leaderless(in.view)
 		add(finding{level: v1.Stopped, cause: "no leader", text: text, do: do})
 	} else if in.view.Alarm != "" {
-		add(finding{level: v1.Degraded, cause: "alarm", text: in.view.Alarm + ".", do: "mend what the message names; until then this cluster has a node less"})
+		add(finding{level: v1.Degraded, cause: "alarm", text: ended(in.view.Alarm), do: "mend what the message names; until then this cluster has a node less"})
 	}
 	if in.view.Leading && in.trouble.text != "" {
 		level := v1.Stopped
@@ -270,9 +273,9 @@ func etcdFindings(s *v1.Status) []finding {
 		switch {
 		case e.Fault != "" && e.Version == "" && e.LatencyMS == 0: // not asked yet
 		case e.Fault != "":
-			out = append(out, finding{level: v1.Degraded, cause: "etcd " + e.URL, text: fmt.Sprintf("etcd endpoint %s: %s.", e.URL, e.Fault), do: "mend what the message names; while a majority of the etcd works, nothing stops"})
+			out = append(out, finding{level: v1.Degraded, cause: "etcd " + e.URL, text: ended(fmt.Sprintf("etcd endpoint %s: %s", e.URL, e.Fault)), do: "mend what the message names; while a majority of the etcd works, nothing stops"})
 		case e.Alarm != "":
-			out = append(out, finding{level: v1.Degraded, cause: "etcd alarm " + e.URL, text: fmt.Sprintf("etcd endpoint %s complains: %s.", e.URL, e.Alarm), do: "see etcdctl alarm list, and turn on auto-compaction"})
+			out = append(out, finding{level: v1.Degraded, cause: "etcd alarm " + e.URL, text: ended(fmt.Sprintf("etcd endpoint %s complains: %s", e.URL, e.Alarm)), do: "see etcdctl alarm list, and turn on auto-compaction"})
 		}
 	}
 	return out

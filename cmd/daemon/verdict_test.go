@@ -80,7 +80,7 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		"the witness":                     {members: 3, self: "witness", leader: "primary", level: v1.OK, text: "Witness: primary leads"},
 		"only the witness is left":        {3, "witness", "witness", away("primary"), pendingReturn{}, v1.Stopped, "only a witness is left", "start"},
 		"nobody leads":                    {2, "secondary", "", away("primary"), pendingReturn{}, v1.Stopped, "primary is out of contact", "start primary"},
-		"an alarm beside a leader":        {3, "secondary", "primary", func(c *fakeCluster) { c.view.Alarm = "witness is of another cluster" }, pendingReturn{}, v1.Degraded, "witness is of another cluster", "mend"},
+		"an alarm beside a leader":        {3, "secondary", "primary", func(c *fakeCluster) { c.view.Alarm = "witness is of another cluster." }, pendingReturn{}, v1.Degraded, "witness is of another cluster", "mend"},
 		"an alarm without one":            {3, "secondary", "", func(c *fakeCluster) { c.view.Alarm = "primary is of another cluster" }, pendingReturn{}, v1.Stopped, "NOT DELIVERING", "mend"},
 	} {
 		f := newFakeCluster(t, c.members, c.self, "primary").seeded("")
@@ -96,7 +96,7 @@ func TestVerdictOnTheCluster(t *testing.T) {
 			in.pipes = sent
 		}
 		got := n.verdict(&v1.Status{Node: c.self, Members: n.members(v), Store: v1.Store{FreeBytes: -1}}, in)
-		if got.Level != c.level || !strings.Contains(got.Text, c.text) || !strings.Contains(got.Do, c.do) || (got.Level != v1.OK) != (got.Do != "") {
+		if got.Level != c.level || !strings.Contains(got.Text, c.text) || strings.Contains(got.Text, "..") || !strings.Contains(got.Do, c.do) || (got.Level != v1.OK) != (got.Do != "") {
 			t.Errorf("%s: got %s %q, do %q; want %s %q, do %q", name, got.Level, got.Text, got.Do, c.level, c.text, c.do)
 		}
 	}
