@@ -2,6 +2,7 @@ package poller
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -100,24 +101,33 @@ func (s *sender) setAside(e alert.Event, why alert.Refusal) {
 		x = &refused{id: e.ID, why: why, taken: s.taken, next: time.Now().Add(s.p.cfg.LowerBackoff)}
 		s.aside.byID[e.ID] = x
 		s.aside.list = append(s.aside.list, x)
-		s.log.Warn("a LAM refused an event; it is set aside", "alert", e.ID.String(), "lam", why.LAM, "status", why.Status, "answer", why.Answer)
+		s.log.Warn("a LAM refused an event; it is set aside", "alert", e.ID.String(), "lam", why.LAM, "status", why.Status, "answer", why.Answer, "do", doAbout(why))
 	}
 	s.aside.keep(x, e)
 	s.showAside()
 }
 
+// doAbout is what to do about a refusal.
+func doAbout(why alert.Refusal) string {
+	return cmp.Or(why.Do, "check the LAM's mapping, and Mapping in the settings")
+}
+
 // showAside tells people, and the reader, how many events are set aside.
 func (s *sender) showAside() {
 	n, full := s.aside.n, s.aside.full()
-	text := ""
+	text, do := "", ""
 	if n > 0 {
 		why := s.aside.list[0].why
-		text = fmt.Sprintf("LAM %s refused an event with %d (%s); it is tried again until that LAM takes another one", why.LAM, why.Status, why.Answer)
+		text = fmt.Sprintf("LAM %s refused an event with %d (%s); it is tried again until that LAM takes another one: %s", why.LAM, why.Status, why.Answer, doAbout(why))
+		do = doAbout(why)
 	}
 	s.p.board.warn(warnRefused, text)
-	s.p.board.set(func(st *Status) { st.SetAside = n })
+	s.p.board.set(func(st *Status) { st.SetAside, st.SetAsideDo = n, do })
 	why := ""
-	if full {
+	switch {
+	case full && s.aside.list[0].why.Do != "":
+		why = "a LAM refuses everything it is sent, as too large: " + s.aside.list[0].why.Do
+	case full:
 		why = "a LAM refuses everything it is sent, as malformed: check its mapping and the Mapping of the settings"
 	}
 	s.block(blockRefused, why)
@@ -182,9 +192,13 @@ func (s *sender) retry(ctx context.Context, x *refused) error {
 
 // giveUp parks an event.
 func (s *sender) giveUp(ctx context.Context, e alert.Event, why alert.Refusal) error {
-	s.log.Error("parked an event that the LAM refuses", "alert", e.ID.String(), "lam", why.LAM, "status", why.Status, "answer", why.Answer)
+	s.log.Error("parked an event that the LAM refuses", "alert", e.ID.String(), "lam", why.LAM, "status", why.Status, "answer", why.Answer, "do", doAbout(why))
+	reason := "the LAM refuses it, but takes others"
+	if why.Do != "" {
+		reason = "it is too large for the LAM, which takes others: " + why.Do
+	}
 	err := s.park(ctx, []Parked{{
-		Key: versionKey(e.Version), Version: e.Version, At: time.Now().UTC(), Reason: "the LAM refuses it, but takes others",
+		Key: versionKey(e.Version), Version: e.Version, At: time.Now().UTC(), Reason: reason,
 		LAM: why.LAM, Status: why.Status, Answer: why.Answer, Payload: e.Body[:min(len(e.Body), maxParkedPayload)],
 	}})
 	if err == nil {

@@ -211,6 +211,7 @@ type fakeLAM struct {
 	every    int           // every n-th request is answered 502
 	slow     time.Duration // an answer takes so long
 	refuse   func(e alert.Event) bool
+	refuseDo string // the cure it knows
 	mark     uint64 // accepted requests
 	requests int
 	got      []taken
@@ -244,7 +245,7 @@ func (l *fakeLAM) Publish(ctx context.Context, batch []alert.Event) alert.Delive
 	for i, e := range batch {
 		if l.refuse != nil && l.refuse(e) {
 			d.Verdicts[i] = alert.Refused
-			d.Refusals = append(d.Refusals, alert.Refusal{Index: i, LAM: "lam1", Status: 400, Answer: "no", Mark: l.mark})
+			d.Refusals = append(d.Refusals, alert.Refusal{Index: i, LAM: "lam1", Status: 400, Answer: "no", Mark: l.mark, Do: l.refuseDo})
 			continue
 		}
 		d.Verdicts[i] = alert.Accepted

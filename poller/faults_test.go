@@ -350,6 +350,35 @@ func TestARefusedEventIsParkedOnlyOnceTheLAMHasTakenAnother(t *testing.T) {
 	})
 }
 
+// Of an event that is too large for a LAM the cure is told from the first refusal on, and kept with it.
+func TestTheCureOfAnEventThatIsTooLargeIsToldAndKept(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, func(c *Config) { c.Reconcile = 0 })
+		r.begin()
+		r.pass(10 * time.Second)
+		const cure = "raise client_max_body_size"
+		r.lam.set(func(l *fakeLAM) {
+			l.refuse, l.refuseDo = func(e alert.Event) bool { return e.ID == id(1) }, cure
+		})
+		r.scom.set(1, 0, 0)
+		r.pass(time.Minute)
+		if s := r.p.Status(); s.SetAside != 1 || s.SetAsideDo != cure || !strings.Contains(strings.Join(s.Warnings, "\n"), cure) || strings.Contains(strings.Join(s.Warnings, "\n"), "mapping") {
+			t.Errorf("set aside %d, to do %q, warnings %q; want the cure in both", s.SetAside, s.SetAsideDo, s.Warnings)
+		}
+		r.scom.set(2, 0, 0)
+		r.pass(time.Minute)
+		for _, p := range r.state.parked {
+			if !strings.Contains(p.Reason, "too large") || !strings.Contains(p.Reason, cure) {
+				t.Errorf("parked because %q, want the cure in it", p.Reason)
+			}
+		}
+		if s := r.p.Status(); len(r.state.parked) != 1 || s.SetAsideDo != "" {
+			t.Errorf("%d parked, to do %q; want 1 and nothing", len(r.state.parked), s.SetAsideDo)
+		}
+		r.end()
+	})
+}
+
 func TestALAMThatRefusesEverythingParksNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, nil)

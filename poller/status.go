@@ -53,6 +53,7 @@ type Status struct {
 	LAMAwaySince    time.Time
 	Undelivered     int    // read, but not yet delivered
 	SetAside        int    // of those, refused by a LAM and tried again
+	SetAsideDo      string // what to do about the first of them
 	Blocked         string // why nothing new is read, and what to do; else empty
 	// Vanished counts alerts that SCOM shows no longer and that are too many to be closed without ConfirmVanished.
 	Vanished int

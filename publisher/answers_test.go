@@ -384,3 +384,23 @@ func TestTheCureForALAMThatRefusesEverything(t *testing.T) {
 		}
 	}
 }
+
+// One or two events that meet 413, each alone, are held and told with the cure, too.
+func TestTheCureForOneEventThatIsTooLarge(t *testing.T) {
+	for _, n := range []int{1, 2} {
+		l := lam(t, publishertest.Options{})
+		l.Set(publishertest.Faults{Status: 413})
+		got := destination(t, to(l)).Publish(t.Context(), events(n))
+		check(t, got, 0, n, 0)
+		for _, r := range got.Refusals {
+			if r.Status != 413 || !strings.Contains(r.Do, "client_max_body_size") || !strings.Contains(r.Do, "MaxPayloadSizeInMB") {
+				t.Errorf("%d: got %+v, want the cure", n, r)
+			}
+		}
+	}
+	l := lam(t, publishertest.Options{})
+	l.Set(publishertest.Faults{Status: 400})
+	if got := destination(t, to(l)).Publish(t.Context(), events(1)); len(got.Refusals) != 1 || got.Refusals[0].Do != "" {
+		t.Errorf("HTTP 400: got %+v, want no cure of a size", got.Refusals)
+	}
+}

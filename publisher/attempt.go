@@ -191,7 +191,14 @@ func (a *attempt) accept(l *lam, s *search, piece []int) {
 
 func (a *attempt) refuse(l *lam, s *search, i int, out outcome) {
 	l.loneInRow++
-	s.lone = append(s.lone, alert.Refusal{Index: i, LAM: l.name, Status: out.status, Answer: out.answer, Mark: l.accepted.Load()})
+	r := alert.Refusal{Index: i, LAM: l.name, Status: out.status, Answer: out.answer, Mark: l.accepted.Load()}
+	switch {
+	case out.class == tooLarge && out.label == "": // it was not sent
+		r.Do = out.do
+	case out.class == tooLarge:
+		r.Do = doAboutOne
+	}
+	s.lone = append(s.lone, r)
 }
 
 // conclude decides whose refusal counts, and what the next LAM is offered: what was not sent, and,
@@ -352,7 +359,7 @@ func (a *attempt) halve(piece []int) [][]int {
 func (a *attempt) post(ctx context.Context, l *lam, piece []int, deadline time.Duration) outcome {
 	n := size(a.d.head, a.batch, piece)
 	if n > a.d.cfg.MaxPayloadBytes {
-		return outcome{class: tooLarge, status: 413, answer: "not sent: larger than MaxPayloadSizeInMB allows"}
+		return outcome{class: tooLarge, status: 413, answer: "not sent: larger than MaxPayloadSizeInMB allows", do: "raise MaxPayloadSizeInMB"}
 	}
 	out := l.post(ctx, a.d.head, a.batch, piece, deadline)
 	a.d.metrics.observe(a.d.cfg.Name, out, n)

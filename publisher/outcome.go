@@ -92,6 +92,9 @@ const (
 // doAboutSize is the cure for a LAM that says 413.
 const doAboutSize = "lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)"
 
+// doAboutOne is the cure where a single event is what is too large.
+const doAboutOne = "raise the limit in front of the LAM (nginx: client_max_body_size), or lower MaxPayloadSizeInMB below it, so that such events are shortened before they are sent"
+
 // classify reads one complete answer. body may be cut at maxAnswer.
 func classify(status int, contentType string, body []byte) outcome {
 	out := outcome{status: status}

@@ -191,7 +191,7 @@ func TestAnEventAboveTheCapIsRefusedWithoutSendingIt(t *testing.T) {
 	batch := []alert.Event{event(0, 300), event(1, 5000), event(2, 300)}
 	got := d.Publish(t.Context(), batch)
 	check(t, got, 2, 1, 0)
-	if got.Refusals[0].Index != 1 || got.Refusals[0].Status != 413 || !strings.Contains(got.Refusals[0].Answer, "MaxPayloadSizeInMB") {
+	if got.Refusals[0].Index != 1 || got.Refusals[0].Status != 413 || !strings.Contains(got.Refusals[0].Answer, "MaxPayloadSizeInMB") || got.Refusals[0].Do != "raise MaxPayloadSizeInMB" {
 		t.Errorf("got %+v", got.Refusals[0])
 	}
 	if got := order(l); !slices.Equal(got, []int{0, 2}) {

@@ -203,7 +203,7 @@ func pipelineFindings(p poller.Status) []finding {
 	if p.SetAside > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "aside " + p.Name,
 			text: fmt.Sprintf("%d %s refused by a LAM and held; the reason is below.", p.SetAside, plural(p.SetAside, "event is", "events are")),
-			do:   "check the LAM's mapping, and Mapping in the settings; each is tried again, and parked once that LAM takes others"})
+			do:   p.SetAsideDo + "; each is tried again, and parked once that LAM takes others"})
 	}
 	if p.Vanished > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "vanished " + p.Name,

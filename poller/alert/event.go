@@ -43,6 +43,7 @@ type Refusal struct {
 	LAM    string // who refused it
 	Status int    // HTTP status
 	Answer string // what it said, at most 1 KiB
+	Do     string // what to do about it, where the status alone tells, as of a size; else empty
 	// Mark is that LAM's count of accepted requests at the time of the refusal.
 	Mark uint64
 }
