@@ -51,7 +51,11 @@ func (n *Node) removeHere(ctx context.Context, t *term, nodeID string) error {
 		return fmt.Errorf("%s is no member: `scomconnector members` lists them", nodeID)
 	}
 	n.log.Info("dropping a member", "member", nodeID)
-	if err := n.settle(ctx, t.inst.raft.RemoveServer(raft.ServerID(nodeID), 0, changeTimeout)); err != nil {
+	err := n.settle(ctx, t.inst.raft.RemoveServer(raft.ServerID(nodeID), 0, changeTimeout))
+	switch {
+	case errors.Is(err, raft.ErrNotLeader): // nothing has happened: the next leader is asked
+		return errNoTerm
+	case err != nil:
 		return fmt.Errorf("remove %s: %w", nodeID, err)
 	}
 	return nil

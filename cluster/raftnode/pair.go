@@ -105,7 +105,7 @@ func (n *Node) guardPair(ctx context.Context, t *term) {
 	}
 	progress := progress{at: time.Now()}
 	for n.beat(ctx, guardEvery) {
-		if suffrage(n.servers(), p.NodeID) != "voter" {
+		if suffrage(n.servers(), p.NodeID) != "voter" || n.third() != "" {
 			progress.at = time.Now()
 			continue
 		}
@@ -120,6 +120,18 @@ func (n *Node) guardPair(ctx context.Context, t *term) {
 			n.log.Debug("the follower cannot be demoted yet", "error", err)
 		}
 	}
+}
+
+// third is a voter of which this node's file knows nothing: a witness that was taken out of the files and is not removed yet. While there
+// is one the majority is not for a pair to change. Once the follower's vote had been taken away, with the witness gone already, the
+// leader needed the witness for each commit, and no election could be won, whoever came back.
+func (n *Node) third() string {
+	for _, s := range n.servers() {
+		if _, named := n.cfg.member(string(s.ID)); s.Suffrage == raft.Voter && !named {
+			return string(s.ID)
+		}
+	}
+	return ""
 }
 
 // progress is when the commit index was last seen to follow the log.

@@ -105,7 +105,7 @@ func (n *Node) noteLeader() seen {
 // the silence began, or led itself until its lease ended. A demoted node was left behind on purpose.
 func (n *Node) mayTakeOverAlone(w seen) bool {
 	return !n.partial() && !w.followed.IsZero() && w.followed.Equal(w.heard) && suffrage(n.servers(), n.cfg.NodeID) == "voter" &&
-		!n.fsm.state.InMaintenance(n.cfg.NodeID)
+		n.third() == "" && !n.fsm.state.InMaintenance(n.cfg.NodeID)
 }
 
 // takeoverAt is when the patience ends. After a pause it starts anew, since a network may return later than the process.

@@ -126,6 +126,32 @@ func TestTakeoverOfThreeWithTheOthersCutOffYieldsToNobodyAndTheyYield(t *testing
 	})
 }
 
+// A pair that still counts a witness which is in no file any more, and gone, needs both its nodes: the leader that took the vote of one that
+// restarted was left with a vote that nobody could give, and nobody was ever elected again.
+func TestPairThatStillCountsALostWitnessIsThereAgainWithBothNodes(t *testing.T) {
+	three(t, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.Shape = clustertest.Pair
+		for _, id := range []string{"secondary", "primary"} {
+			c.Stop(id) //nolint:errcheck // what counts is that it comes back
+			c.Start(id)
+			c.Leader(10 * time.Second)
+			c.Eventually(10*time.Second, id+" follows", func() bool { return c.Node(id).View().Leader != "" })
+		}
+		c.Crash("witness")
+		leader := c.Leader(10 * time.Second)
+		follower := map[string]string{"primary": "secondary", "secondary": "primary"}[leader]
+		c.Crash(follower)
+		time.Sleep(5 * time.Second)
+		c.Start(follower)
+		c.Leader(10 * time.Second)
+		mustSetWithin(t, c.Node(follower), "with both", 10*time.Second)
+		if err := c.Node("primary").(cluster.Members).Remove(t.Context(), "witness"); err != nil {
+			t.Fatalf("remove: %v", err)
+		}
+		c.Voters(2, 10*time.Second)
+	})
+}
+
 // Members are changed by editing every file and restarting one node at a time, the leader last.
 func TestWitnessIsAddedLaterAndRemovedAgain(t *testing.T) {
 	bubble(t, clustertest.Three, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
