@@ -461,9 +461,21 @@ func TestAnAdoptedRequestLeavesWhatIsHereAsItIs(t *testing.T) {
 
 func TestTheOutboxVersionGrowsWithEachChange(t *testing.T) {
 	s := started(t)
-	last := s.OutboxVersion()
+	last, changed := s.OutboxVersion(), s.OutboxChanged()
+	told := func() bool {
+		select {
+		case <-changed:
+			return true
+		default:
+			return false
+		}
+	}
 	grown := func(what string) {
 		t.Helper()
+		if !told() {
+			t.Errorf("%s: who waits was not told", what)
+		}
+		changed = s.OutboxChanged()
 		if v := s.OutboxVersion(); v <= last {
 			t.Errorf("%s: version %d after %d", what, v, last)
 		}
@@ -476,7 +488,7 @@ func TestTheOutboxVersionGrowsWithEachChange(t *testing.T) {
 	}
 	for _, op := range []Op{accept(named("b", 1)), settle(t0, Done, "a"), Commit{Pipeline: "p"}, AdoptOutbox{Node: "n", Requests: []Request{named("b", 1)}}} {
 		mustApply(t, s, 1, op)
-		if v := s.OutboxVersion(); v != last {
+		if v := s.OutboxVersion(); v != last || told() {
 			t.Errorf("%T changed nothing there, and the version is %d after %d", op, v, last)
 		}
 	}

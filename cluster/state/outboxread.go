@@ -13,6 +13,15 @@ import (
 // and counts in this process only. Whoever reads it first and the outbox then has not missed a change while it stays the same.
 func (s *State) OutboxVersion() uint64 { return s.outboxVersion.Load() }
 
+// OutboxChanged is closed when OutboxVersion grows the next time. Whoever takes it first and then reads the outbox misses no change.
+func (s *State) OutboxChanged() <-chan struct{} { return s.outboxNews.wait() }
+
+// outboxMoved must be called after the change, with mu held.
+func (s *State) outboxMoved() {
+	s.outboxVersion.Add(1)
+	s.outboxNews.publish()
+}
+
 // Outbox lists at most limit requests that are not settled, in the order in which they came in.
 func (s *State) Outbox(limit int) []Request {
 	s.mu.RLock()

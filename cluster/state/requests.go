@@ -4,7 +4,7 @@ package state
 
 // changed is the result of an op that has changed the outbox.
 func (s *State) changed(res Result, parts []Part) (Result, Parts) {
-	s.outboxVersion.Add(1)
+	s.outboxMoved()
 	return res, partsOf(parts...)
 }
 
@@ -50,7 +50,7 @@ func (s *State) doubtAll() []Part {
 		}
 	}
 	if len(parts) > 0 {
-		s.outboxVersion.Add(1)
+		s.outboxMoved()
 	}
 	return parts
 }

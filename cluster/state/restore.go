@@ -26,7 +26,7 @@ func (s *State) Restore(r io.Reader) error {
 	}
 	s.mu.Lock()
 	s.data = d
-	s.outboxVersion.Add(1)
+	s.outboxMoved()
 	s.rewindVersion.Add(1)
 	s.mu.Unlock()
 	return nil

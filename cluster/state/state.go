@@ -16,6 +16,7 @@ type State struct {
 	mu sync.RWMutex // guards data
 	data
 	outboxVersion atomic.Uint64 // of this process, so that it also grows when a snapshot replaces data
+	outboxNews    news          // of outboxVersion
 	rewindVersion atomic.Uint64 // of this process, too
 }
 

@@ -133,7 +133,7 @@ func (s *State) Install(parts ...Stored) error {
 		}
 		switch st.Part.Kind {
 		case PartOutbox, PartParkedRequest, PartSettled:
-			s.outboxVersion.Add(1)
+			s.outboxMoved()
 		}
 	}
 	return nil

@@ -114,5 +114,5 @@ func (s *State) Replace(other *State) {
 		}
 	}
 	s.data = other.data
-	s.outboxVersion.Add(1)
+	s.outboxMoved()
 }

@@ -20,8 +20,6 @@ import (
 )
 
 const (
-	// lookAtOutbox is how often a waiter and the writeback look whether the outbox has changed: one atomic load.
-	lookAtOutbox = 20 * time.Millisecond
 	// mostListed bounds what is shown of the outbox, and mostSettled of what has left it.
 	mostListed  = 1000
 	mostSettled = 100
@@ -106,21 +104,17 @@ func (n *node) everSent(id alert.ID) bool {
 
 // Await implements api.Submitter.
 func (c closer) Await(ctx context.Context, id string) (v1.CloseVerdict, bool) {
-	tick := time.NewTicker(lookAtOutbox)
-	defer tick.Stop()
 	for {
-		seen := c.state().OutboxVersion()
+		changed := c.state().OutboxChanged()
 		if _, waits := c.state().Request(id); !waits {
 			if e, ended := c.state().Settled(id); ended {
 				return v1.CloseVerdict{Status: statusOf(e.Outcome), Reason: e.Reason, At: e.At}, true
 			}
 		}
-		for c.state().OutboxVersion() == seen {
-			select {
-			case <-ctx.Done():
-				return v1.CloseVerdict{}, false
-			case <-tick.C:
-			}
+		select {
+		case <-ctx.Done():
+			return v1.CloseVerdict{}, false
+		case <-changed:
 		}
 	}
 }
@@ -227,7 +221,7 @@ func (c closer) Discard(ctx context.Context, id string) error {
 
 // unpark takes a parked request off the shelf, and returns once this node knows of it.
 func (c closer) unpark(ctx context.Context, id string, op state.Op) error {
-	seen := c.state().OutboxVersion()
+	changed := c.state().OutboxChanged()
 	res, err := c.coord.Propose(ctx, op)
 	if errors.Is(res.Err, state.ErrOutboxFull) {
 		return api.ErrOutboxFull
@@ -237,14 +231,9 @@ func (c closer) unpark(ctx context.Context, id string, op state.Op) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, catchUp)
 	defer cancel()
-	tick := time.NewTicker(lookAtOutbox)
-	defer tick.Stop()
-	for c.state().OutboxVersion() == seen {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil // it is done all the same
-		}
+	select {
+	case <-changed:
+	case <-ctx.Done(): // it is done all the same
 	}
 	return nil
 }

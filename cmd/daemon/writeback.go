@@ -23,23 +23,26 @@ func (n *node) newWriteback(term cluster.Term, f *feed) (*poller.Writeback, chan
 	}), changed
 }
 
+// gather is how long requests that come together are waited for, so that one call to SCOM carries them all.
+const gather = 20 * time.Millisecond
+
 // announce wakes the writeback when the outbox has changed.
 func (n *node) announce(ctx context.Context, changed chan<- struct{}) {
-	tick := time.NewTicker(lookAtOutbox)
-	defer tick.Stop()
-	var seen uint64
 	for {
-		if now := n.state().OutboxVersion(); now != seen {
-			seen = now
-			select {
-			case changed <- struct{}{}:
-			default:
-			}
+		next := n.state().OutboxChanged()
+		select {
+		case changed <- struct{}{}:
+		default:
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-next:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(gather):
 		}
 	}
 }
