@@ -45,7 +45,7 @@ func (n *Node) keep(ctx context.Context) {
 			c.done <- c.do()
 		case why := <-n.rebuilds:
 			n.rebuild(why) //nolint:errcheck // it has ended the node
-		case <-time.After(n.nextBeat(keepEvery)):
+		case <-time.After(n.nextBeat(n.lookEvery())):
 		case now := <-daily.C:
 			if err := n.pruneArchives(now); err != nil {
 				n.log.Warn("old archives were not removed", "error", err)
@@ -53,6 +53,17 @@ func (n *Node) keep(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// lookEvery is keepEvery, or rarer once this node is in its cluster, and more so where there are no others who could bring news.
+func (n *Node) lookEvery() time.Duration {
+	switch {
+	case n.inst.Load() == nil:
+		return keepEvery
+	case len(n.peers) > 0:
+		return restingEvery / 2
+	}
+	return restingEvery
 }
 
 // look does what is due. Its error ends the node.

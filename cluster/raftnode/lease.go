@@ -14,7 +14,7 @@ const leaseEvery = 50 * time.Millisecond
 // also writes to the disk: a leader whose disk hangs when its link is cut would go on leading beside the next one.
 func (n *Node) watchLease(ctx context.Context, t *term) {
 	limit := n.timing.lease + n.leaseMargin()
-	for len(n.peers) > 0 && n.beat(ctx, leaseEvery) { // who is alone has nobody to lose
+	for n.beat(ctx, leaseEvery) {
 		if n.majorityAnswers(t, limit) {
 			continue
 		}

@@ -239,7 +239,7 @@ func (n *Node) start(ctx context.Context) {
 		n.wg.Go(func() { n.watch(ctx, p) })
 	}
 	n.wg.Go(func() { n.keepHouse(ctx) })
-	n.wg.Go(func() { n.watchClocks(ctx) })
+	n.wg.Go(func() { n.watchClocks(ctx, false) })
 	n.wg.Go(func() { n.watchSpace(ctx) })
 	n.wg.Go(func() { n.watchShare(ctx) })
 	n.wg.Go(func() { n.keep(ctx) })

@@ -15,7 +15,7 @@ import (
 
 const (
 	// statusEvery is how often a member is asked how it is. Three times a second makes a new member
-	// a voter within two seconds, and costs next to nothing.
+	// a voter within two seconds; one that belongs to the cluster is asked each restingEvery.
 	statusEvery   = 300 * time.Millisecond
 	statusTimeout = time.Second
 	// freshFor is how long an answer counts as contact.
@@ -185,7 +185,11 @@ func (n *Node) watchOnce(ctx context.Context, p *peer) error {
 	}
 	defer conn.Close()
 	for {
-		if !n.beat(ctx, statusEvery) {
+		every := statusEvery
+		if n.settled(p) {
+			every = restingEvery
+		}
+		if !n.beat(ctx, every) {
 			return ctx.Err()
 		}
 		r, err := exchange(ctx, conn, request{Op: opStatus}, statusTimeout)
@@ -194,6 +198,12 @@ func (n *Node) watchOnce(ctx context.Context, p *peer) error {
 		}
 		n.meet(r.Greeting)
 	}
+}
+
+// settled: the member has nothing to wait for from this node.
+func (n *Node) settled(p *peer) bool {
+	k := p.now()
+	return k.fault == "" && k.Ready && !k.Empty && k.Epoch == n.ident().Epoch && suffrage(n.servers(), p.NodeID) == "voter"
 }
 
 // exchange sends one request and reads its answer.

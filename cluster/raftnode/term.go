@@ -114,7 +114,10 @@ func (n *Node) serveTerm(ctx, tctx context.Context, inst *instance, lead func(co
 	aside.Go(func() { n.reconcile(over, t) })
 	aside.Go(func() { n.watchCommits(over, t) })
 	aside.Go(func() { n.guardPair(over, t) })
-	aside.Go(func() { n.watchLease(over, t) })
+	if len(n.peers) > 0 { // who is alone has nobody to lose, and nobody leads in its place
+		aside.Go(func() { n.watchLease(over, t) })
+		aside.Go(func() { n.watchClocks(over, true) })
+	}
 	n.runLead(ctx, t, lead)
 	n.term.Store(nil)
 	cancel()
@@ -286,7 +289,7 @@ func (n *Node) flagged(ctx context.Context, may bool) <-chan struct{} {
 	changed := make(chan struct{})
 	go func() { // ends with the lead
 		for n.mayLead() == may {
-			if !n.beat(ctx, keepEvery) {
+			if !n.beat(ctx, n.lookEvery()) {
 				return
 			}
 		}
