@@ -186,10 +186,17 @@ type Health struct {
 	StoreFault   string        // why the store was given up; empty while it works
 	LeaderSince  time.Time
 	ElectionLost uint64 // terms this node has lost since the start
+	Slow         Slowness
 	// Lease and Endpoints are of a cluster that is coordinated by an etcd; Voters, CommitIndex and Applied are then its members in
 	// contact, and revisions.
 	Lease     Lease
 	Endpoints []Endpoint
+}
+
+// Slowness is that this machine is too slow for the timing of its cluster, by what the node has measured; the zero value is none.
+type Slowness struct {
+	Text string // a clause without its full stop
+	Do   string
 }
 
 // Lease is the leader's, where there is one. The zero value is none.

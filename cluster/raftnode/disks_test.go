@@ -2,6 +2,7 @@ package raftnode_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -176,6 +177,33 @@ func TestLeaderThatCannotCommitEndsTheProcess(t *testing.T) {
 		err := c.Gone("primary", 2*time.Minute)
 		if err == nil || !strings.Contains(err.Error(), "committed nothing") {
 			t.Errorf("Run: got %v, want the commit watchdog", err)
+		}
+	})
+}
+
+// What a node measures of its disk is what it tells.
+func TestANodeTellsThatItsDiskIsTooSlow(t *testing.T) {
+	three(t, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		n := c.Node("primary")
+		for i := range 3 {
+			if got := n.Health().Slow; got.Text != "" {
+				t.Fatalf("after %d slow writes: says %q", i, got.Text)
+			}
+			b.Disk("primary").Slow(700 * time.Millisecond)
+			mustSetWithin(t, c.Node("secondary"), fmt.Sprint("slow ", i), 10*time.Second)
+			time.Sleep(2 * time.Second)
+			b.Disk("primary").Slow(0)
+			time.Sleep(time.Minute)
+		}
+		if got := n.Health().Slow; !strings.Contains(got.Text, "its disk took 500ms or longer") || !strings.Contains(got.Do, "DataDir") {
+			t.Errorf("says %q, do %q; want that its disk is too slow", got.Text, got.Do)
+		}
+		if got := c.Node("secondary").Health().Slow; got.Text != "" {
+			t.Errorf("the other one, whose disk is fast, says %q", got.Text)
+		}
+		time.Sleep(10 * time.Minute)
+		if got := n.Health().Slow; got.Text != "" {
+			t.Errorf("ten minutes later it still says %q", got.Text)
 		}
 	})
 }

@@ -22,6 +22,7 @@ import (
 type Node struct {
 	cfg    Config
 	timing timing
+	slow   *slowness // has its own lock
 	log    hclog.Logger
 	folder folder
 	store  *store
@@ -107,6 +108,7 @@ func newNode(cfg Config, log hclog.Logger, stop context.CancelFunc) *Node {
 		log:      log,
 		peers:    map[string]*peer{},
 		pair:     cfg.pair(),
+		slow:     newSlowness(cfg, log),
 		claims:   cfg.claims(),
 		alarms:   map[string]string{},
 		led:      leadership{changed: make(chan struct{}, 1)},
@@ -213,7 +215,7 @@ func (n *Node) openStore(reg prometheus.Registerer) error {
 	}
 	n.store = &store{
 		logs: logs, stable: stable, deadline: n.cfg.WriteDeadline, before: n.cfg.BeforeWrite,
-		onFault: n.fail, observe: hist, written: make(chan struct{}, 1),
+		onFault: n.fail, observe: hist, slow: n.slow, written: make(chan struct{}, 1),
 	}
 	n.snaps = sealedSnapshots{snaps, n.store}
 	n.archives, err = n.folder.archives()

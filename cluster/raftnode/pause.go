@@ -29,6 +29,8 @@ func (n *Node) watchClocks(ctx context.Context, leading bool) {
 			continue // the term looks for itself
 		}
 		apart := (shown - passed).Abs()
+		n.slow.stood(passed-every, now)
+		n.slow.tell(now)
 		if apart <= n.timing.lease && passed-every <= n.timing.lease {
 			continue
 		}

@@ -39,6 +39,7 @@ type store struct {
 	before   func(op string) error // may be nil
 	onFault  func(error)           // called once, when poisoned
 	observe  prometheus.Observer
+	slow     *slowness // may be nil
 
 	poison    atomic.Pointer[error]
 	full      atomic.Pointer[error] // why the last append failed while the disk was full; nil once one succeeds
@@ -147,6 +148,7 @@ func (s *store) write(op string, f func() error) error {
 	}
 	took := time.Since(start)
 	s.lastWrite.Store(int64(took))
+	s.slow.wrote(took, time.Now())
 	s.observe.Observe(took.Seconds())
 	if err == nil {
 		return nil

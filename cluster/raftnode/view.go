@@ -73,7 +73,7 @@ func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView 
 
 // Health is what the watchdogs know.
 func (n *Node) Health() cluster.Health {
-	h := cluster.Health{StoreWrite: time.Duration(n.store.lastWrite.Load()), ElectionLost: n.led.losses()}
+	h := cluster.Health{StoreWrite: time.Duration(n.store.lastWrite.Load()), ElectionLost: n.led.losses(), Slow: n.slow.now(time.Now())}
 	if err := n.store.trouble(); err != nil {
 		h.StoreFault = err.Error()
 	}

@@ -165,6 +165,9 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		add(finding{level: v1.Degraded, cause: "disk", text: fmt.Sprintf("The disk that holds this node's DataDir has only %d MB left; the node stops when it is full.", free>>20),
 			do: "make room there, such as by removing old logs"})
 	}
+	if slow := in.health.Slow; slow.Text != "" { // before the members, whose loss it explains
+		add(finding{level: v1.Degraded, cause: "slow machine", text: slow.Text + ".", do: slow.Do})
+	}
 	if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
 		text, do := leaderless(in.view)
 		add(finding{level: v1.Stopped, cause: "no leader", text: text, do: do})

@@ -37,6 +37,7 @@ func TestVerdictSaysOnlyWhatIsSo(t *testing.T) {
 		"a leader whose first poll has failed":     {verdictInput{view: leading, pipes: []poller.Status{first}}, v1.Degraded, "SCOM was not read"},
 		"a leader whose first polls have failed":   {verdictInput{view: leading, pipes: []poller.Status{down}}, v1.Stopped, "NOT DELIVERING"},
 		"a leader whose store has failed":          {verdictInput{view: leading, health: cluster.Health{StoreFault: "no space"}}, v1.Stopped, "NOT DELIVERING"},
+		"a leader on a machine that is too slow":   {verdictInput{view: leading, health: cluster.Health{Slow: cluster.Slowness{Text: "This machine is too slow for Timing lan", Do: "more CPU"}}}, v1.Degraded, "This machine is too slow for Timing lan."},
 		"a follower whose store has failed":        {verdictInput{view: following, health: cluster.Health{StoreFault: "no space"}}, v1.Degraded, "a leads, but this node cannot follow"},
 		"a follower":                               {verdictInput{view: following}, v1.OK, "Standing by"},
 	} {
