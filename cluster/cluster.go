@@ -38,7 +38,8 @@ type Term struct {
 	// (ErrUnknownOutcome if the command was under way).
 	Propose func(ctx context.Context, op state.Op) (state.Result, error)
 	// Finish is closed when leadership is about to be given away as planned: lead finishes what it has
-	// begun, begins nothing new, and returns. Its context ends FinishTime later at the latest.
+	// begun, begins nothing new, and returns. Its context ends FinishTime later at the latest. It stays open
+	// where leadership is lost unplanned: nothing can be finished then.
 	Finish <-chan struct{}
 }
 

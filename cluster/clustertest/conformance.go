@@ -52,6 +52,7 @@ func Conformance(t *testing.T, s Suite) {
 		{"CutOffLeaderEndsBeforeTheNextBegins", cutOffLeader},
 		{"ReasonOfAHandoverIsKept", reasonIsKept},
 		{"PlannedHandoverLetsLeadFinish", leadFinishes},
+		{"LeadThatLosesItsTermIsNotToldToFinish", lossIsNotPlanned},
 		{"NodeInMaintenanceLeadsNotWhileAnotherCan", maintenance},
 		{"MembersAnswerEachOther", askEachOther},
 		{"LostFollowerStopsNobody", lostFollower},
@@ -410,6 +411,9 @@ func cutOffLeader(t *testing.T, s Suite, c *Cluster) {
 	c.must(s.Patience, 2, old)
 	c.Agree(s.Patience)
 	leads := c.Leads() // the watch has failed the test if they overlap
+	if c.toldToFinish(old) {
+		t.Errorf("%s was told to finish its work as for a planned handover, though it was cut off", old)
+	}
 	if fmt.Sprint(leads[len(leads)-1].Node) == old {
 		t.Errorf("%s leads again although nothing asked for it", old)
 	}

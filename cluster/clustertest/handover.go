@@ -94,6 +94,31 @@ func leadFinishes(t *testing.T, s Suite, c *Cluster) {
 	}
 }
 
+// lossIsNotPlanned: what lead would finish in a term that is over could not be committed.
+func lossIsNotPlanned(t *testing.T, s Suite, c *Cluster) {
+	leader := c.Leader(s.Patience)
+	c.Crash(leader)
+	if c.toldToFinish(leader) {
+		t.Errorf("%s was told to finish its work as for a planned handover, though it was killed", leader)
+	}
+}
+
+// toldToFinish reports whether the node's newest lead was; it has returned.
+func (c *Cluster) toldToFinish(nodeID string) bool {
+	var newest Lead
+	for _, l := range c.Leads() {
+		if l.Node == nodeID {
+			newest = l
+		}
+	}
+	select {
+	case <-newest.Term.Finish:
+		return true
+	default:
+		return false
+	}
+}
+
 func maintenance(t *testing.T, s Suite, c *Cluster) {
 	leader := c.Leader(s.Patience)
 	flag := func(node string, on bool) {

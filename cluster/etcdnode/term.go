@@ -334,9 +334,9 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 		}
 		byItself := early
 		t.leading.Store(false)
-		close(finish)
-		if !early && t.tenure.ctx.Err() == nil {
-			early = finished(t.tenure.ctx, returned)
+		if t.tenure.ctx.Err() == nil { // of a term that was lost nothing can be finished
+			close(finish)
+			early = early || finished(t.tenure.ctx, returned)
 		}
 		cancel()
 		if !early {

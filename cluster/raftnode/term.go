@@ -258,9 +258,9 @@ func (n *Node) runLead(ctx context.Context, t *term, lead func(context.Context, 
 		byItself := early
 		// What asks "do you lead?" hears no before lead has been told to stop.
 		t.leading.Store(false)
-		close(finish)
-		if !early && t.ctx.Err() == nil {
-			early = n.finished(t.ctx, returned)
+		if t.ctx.Err() == nil { // of a term that was lost nothing can be finished
+			close(finish)
+			early = early || n.finished(t.ctx, returned)
 		}
 		cancel()
 		if !early {
