@@ -89,6 +89,7 @@ func (p *Port) answer(ctx context.Context, raw net.Conn) (kind byte, theirs Gree
 	if err := ReadFrame(conn, &theirs); err != nil {
 		return 0, theirs, nil, err
 	}
+	p.markCaller(raw, theirs.Process)
 	if err := p.TLS.checkName(conn, theirs.NodeID); err != nil {
 		return 0, theirs, nil, err
 	}
@@ -183,8 +184,9 @@ func (p *Port) track(conn net.Conn) net.Conn {
 
 type trackedConn struct {
 	net.Conn
-	port *Port
-	raft bool // carries raft's own stream; guarded by port.mu
+	port    *Port
+	raft    bool   // carries raft's own stream; guarded by port.mu
+	process string // that has called, empty until it has said so; guarded by port.mu
 }
 
 // markRaft has CloseRaft end the connection.
@@ -196,12 +198,29 @@ func (p *Port) markRaft(t net.Conn) {
 	}
 }
 
+// markCaller has CloseRaftFrom find the connection.
+func (p *Port) markCaller(t net.Conn, process string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t, ok := t.(*trackedConn); ok {
+		t.process = process
+	}
+}
+
 // CloseRaft ends all connections of raft's, both ways: what they were greeted for is not so any more.
-func (p *Port) CloseRaft() {
+func (p *Port) CloseRaft() { p.closeRaft(func(*trackedConn) bool { return true }) }
+
+// CloseRaftFrom ends those that the process has made to this node.
+func (p *Port) CloseRaftFrom(process string) {
+	p.closeRaft(func(c *trackedConn) bool { return process != "" && c.process == process })
+}
+
+// closeRaft ends those connections of raft's that which says; p.mu is held while it is asked.
+func (p *Port) closeRaft(which func(*trackedConn) bool) {
 	p.mu.Lock()
 	var conns []*trackedConn
 	for c := range p.conns {
-		if c.raft {
+		if c.raft && which(c) {
 			conns = append(conns, c)
 		}
 	}

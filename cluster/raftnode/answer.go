@@ -55,7 +55,11 @@ func (n *Node) judge(kind byte, theirs greeting) string {
 	}
 	n.suspect(theirs)
 	if kind == port.KindCall {
-		return n.rival(theirs)
+		refusal := n.rival(theirs)
+		if refusal != "" { // it may have come while the other one was away
+			n.port.CloseRaftFrom(theirs.Process)
+		}
+		return refusal
 	}
 	own := n.greeting()
 	switch {
@@ -104,6 +108,9 @@ func (n *Node) serveCaller(theirs greeting, conn net.Conn) {
 		conn.SetDeadline(time.Now().Add(idleCaller)) //nolint:errcheck // a connection that is gone fails at the next read
 		var r request
 		if err := port.ReadFrame(conn, &r); err != nil {
+			return
+		}
+		if n.rivals(theirs) { // it was greeted while the other one was away: it is told why when it calls anew
 			return
 		}
 		resp := n.answer(theirs, r)

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
 )
 
@@ -97,6 +98,61 @@ func TestCloneBesideTheOriginalIsRefusedWithAnAlarm(t *testing.T) {
 		c.Agree(time.Second)
 	})
 }
+
+// A clone that is started while the original is away is no second process yet, and is greeted. What it was granted by then ends once
+// the original is back: it could vote, and be elected, beside it.
+func TestCloneThatCameWhileTheOriginalWasAwayIsRefusedOnceItIsBack(t *testing.T) {
+	bubble(t, clustertest.Three, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		b.WriteDeadline = 10 * time.Minute // an idle leader commits nothing meanwhile: the clone has all that it takes to be elected
+		c.Start()
+		c.Leader(10 * time.Second)
+		c.Voters(3, 10*time.Second)
+		c.Agree(time.Second)
+		c.Crash("secondary")
+		c.Eventually(10*time.Second, "the leader misses the secondary", func() bool { return member(t, c, "primary", "secondary").Fault != "" })
+		twin := clustertest.NewMemory(b.Shape)
+		twin.Net, twin.Host = b.Net, "elsewhere"
+		twin.SetDisk("secondary", b.Disk("secondary").Clone())
+		clone := clustertest.NewOver(t, b.Shape, twin)
+		clone.Start("secondary")
+		clone.Eventually(10*time.Second, "the clone is in contact with the others", func() bool {
+			return inContact(member(t, clone, "secondary", "primary")) && inContact(member(t, clone, "secondary", "witness"))
+		})
+		time.Sleep(10 * time.Second) // it has asked them for their votes
+		c.Start("secondary")
+		for _, id := range []string{"primary", "witness"} {
+			c.Eventually(10*time.Second, "an alarm on the "+id, func() bool {
+				return strings.Contains(c.Node(id).View().Alarm, "two processes")
+			})
+		}
+		clone.Eventually(time.Second, "the clone is told", func() bool {
+			return strings.Contains(member(t, clone, "secondary", "primary").Fault, "cloned")
+		})
+		c.Crash("primary")
+		c.Crash("secondary")
+		time.Sleep(10 * time.Second)
+		if v := clone.Node("secondary").View(); v.Leader != "" || v.Leading {
+			t.Errorf("the clone takes part: leader %q", v.Leader)
+		}
+		c.Start("secondary")
+		if got := c.Leader(10 * time.Second); got != "secondary" {
+			t.Errorf("%s leads once the secondary is back, want the secondary", got)
+		}
+	})
+}
+
+func member(t *testing.T, c *clustertest.Cluster, of, id string) cluster.MemberView {
+	t.Helper()
+	for _, m := range c.Node(of).View().Members {
+		if m.NodeID == id {
+			return m
+		}
+	}
+	t.Fatalf("%s knows no %s", of, id)
+	return cluster.MemberView{}
+}
+
+func inContact(m cluster.MemberView) bool { return m.Fault == "" && !m.LastContact.IsZero() }
 
 // What was copied before the folder was wiped comes back under the incarnation that it had then.
 func TestCopyFromBeforeAWipeIsPutAsideToo(t *testing.T) {

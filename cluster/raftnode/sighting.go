@@ -99,27 +99,34 @@ func (n *Node) doubtful(g greeting) string {
 	if p == nil {
 		return ""
 	}
+	if rival := n.rival(g); rival != "" { // a clone's folder may look older, too
+		return rival
+	}
 	n.mu.Lock()
 	s := n.identity.Seen[g.NodeID]
 	n.mu.Unlock()
 	if older := s.older(g, p.heldBy(g)); older != "" {
 		return "its data folder is an older copy that was put back: " + older
 	}
-	return n.rival(g)
+	return ""
 }
 
-// rival says that another process of the greeting's name is in contact at this moment; empty: none is.
+// rival says, and notes, that another process of the greeting's name is in contact at this moment; empty: none is.
 func (n *Node) rival(g greeting) string {
-	p := n.peers[g.NodeID]
-	if p == nil {
+	if !n.rivals(g) {
 		return ""
 	}
-	k := p.now()
-	if k.fresh() && k.fault == "" && k.Process != "" && g.Process != k.Process {
-		p.noteRival(g)
-		return "another process called " + g.NodeID + " is in contact: was the machine or its data folder cloned?"
+	n.peers[g.NodeID].noteRival(g)
+	return "another process called " + g.NodeID + " is in contact: was the machine or its data folder cloned?"
+}
+
+func (n *Node) rivals(g greeting) bool {
+	p := n.peers[g.NodeID]
+	if p == nil {
+		return false
 	}
-	return ""
+	k := p.now()
+	return k.fresh() && k.fault == "" && k.Process != "" && g.Process != k.Process
 }
 
 // heldBy is the highest log index that the folder of the greeting is known to have held; 0 for another folder.
