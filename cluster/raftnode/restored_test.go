@@ -44,11 +44,7 @@ func TestRestoredCopyIsPutAsideAndHasNoVoteUntilItHasCaughtUp(t *testing.T) {
 				mustSet(t, c.Node("primary"), "after the copy")
 				b.SetDisk("secondary", old)
 				c.Start("secondary")
-				seen := map[string]bool{}
-				c.Eventually(10*time.Second, "the restored node votes again", func() bool {
-					seen[suffrage(c, "secondary")] = true
-					return seen["nonvoter"] && suffrage(c, "secondary") == "voter"
-				})
+				votesAnew(c, "secondary")
 				c.Agree(time.Second)
 				if got := len(c.Node("secondary").View().Archives); got != 1 {
 					t.Errorf("archives: got %d, want the copy that was put aside", got)
@@ -56,6 +52,16 @@ func TestRestoredCopyIsPutAsideAndHasNoVoteUntilItHasCaughtUp(t *testing.T) {
 			})
 		})
 	}
+}
+
+// votesAnew waits until the node has lost its vote and got it back: at first all still take it for the voter that it was.
+func votesAnew(c *clustertest.Cluster, id string) {
+	lost := false
+	c.Eventually(10*time.Second, id+" loses its vote and gets it back", func() bool {
+		now := suffrage(c, id)
+		lost = lost || now == "nonvoter"
+		return lost && now == "voter"
+	})
 }
 
 // known waits until the others have heard of the node's present start.
@@ -163,7 +169,7 @@ func TestCopyFromBeforeAWipeIsPutAsideToo(t *testing.T) {
 		old := b.Disk("secondary").Clone()
 		b.Wipe("secondary")
 		c.Start("secondary")
-		c.Eventually(10*time.Second, "the wiped node votes", func() bool { return suffrage(c, "secondary") == "voter" })
+		votesAnew(c, "secondary")
 		known(c, "secondary")
 		mustSet(t, c.Node("primary"), "after the copy")
 		c.Agree(time.Second)
@@ -171,11 +177,7 @@ func TestCopyFromBeforeAWipeIsPutAsideToo(t *testing.T) {
 		c.Crash("secondary")
 		b.SetDisk("secondary", old)
 		c.Start("secondary")
-		seen := map[string]bool{}
-		c.Eventually(10*time.Second, "the restored node votes again", func() bool {
-			seen[suffrage(c, "secondary")] = true
-			return seen["nonvoter"] && suffrage(c, "secondary") == "voter"
-		})
+		votesAnew(c, "secondary")
 		c.Agree(time.Second)
 	})
 }
