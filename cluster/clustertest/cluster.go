@@ -16,6 +16,7 @@ type Cluster struct {
 	backend Backend
 	nodes   map[string]*running
 	paused  map[string]bool
+	real    bool // time is not simulated
 	watch   watch
 }
 
