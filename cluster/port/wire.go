@@ -41,6 +41,7 @@ type Greeting struct {
 	Applied     uint64 // log index
 	LastIndex   uint64 // of the log on disk
 	Process     string // random, of the process: tells two on copies of one folder apart
+	Serial      uint64 `json:",omitempty"` // of this greeting within the process: a later one says what is newer; 0: it does not count
 	Leader      string // whom it takes for the leader of a term; empty: nobody
 	Forcing     bool   // it is about to begin an epoch by force
 	Knows       byte   // the newest command that it can apply

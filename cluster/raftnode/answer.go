@@ -15,9 +15,22 @@ import (
 // idleCaller is how long a caller may say nothing: members ask three times a second.
 const idleCaller = 10 * time.Second
 
-// greeting is what this node says about itself now.
+// greeting is what this node says about itself now. Several may be on their way at once, and arrive in any order: the serial says which
+// is the newest.
 func (n *Node) greeting() greeting {
-	id := n.ident()
+	n.greet.Lock()
+	defer n.greet.Unlock()
+	n.greeted++
+	for {
+		g := n.describe(n.ident())
+		if g.Incarnation == n.ident().Incarnation { // else the folder was wiped, or taken in, between two looks at it
+			g.Serial = n.greeted
+			return g
+		}
+	}
+}
+
+func (n *Node) describe(id identity) greeting {
 	g := greeting{
 		Protocol: port.Protocol, NodeID: n.cfg.NodeID, Incarnation: id.Incarnation, Start: id.Start,
 		Version: n.cfg.Version, Empty: true, Members: n.members, Process: n.process, Knows: state.MaxKind, Forcing: id.Forced.pending(),

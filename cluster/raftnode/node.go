@@ -46,6 +46,9 @@ type Node struct {
 	formed     bool                     // the cluster, in this process; of the keeper, before raft runs
 	claims     Claims                   // nil unless a claim decides who goes on alone
 
+	greet   sync.Mutex // guards greeted; taken before mu
+	greeted uint64     // greetings so far
+
 	mu       sync.Mutex    // guards what follows
 	ran      chan struct{} // closed when Run has returned; nil before it was called
 	identity identity

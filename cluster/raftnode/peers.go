@@ -27,6 +27,9 @@ type peer struct {
 	cluster.Member
 	log hclog.Logger
 
+	meeting sync.Mutex // guards heard; held while it is taken in, and taken before the node's mu
+	heard   greeting   // the newest of all, an older copy's too
+
 	mu         sync.Mutex // guards all below
 	last       greeting
 	seen       time.Time // of last; zero: never in this process's lifetime

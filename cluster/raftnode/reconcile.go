@@ -181,14 +181,26 @@ func (n *Node) foreign(g greeting) bool {
 // meet records what a member answered. A call that came in is not recorded: that the member reaches
 // this node does not say that this node reaches it.
 func (n *Node) meet(g greeting) {
-	if p := n.peers[g.NodeID]; p != nil {
-		if older := n.sight(p, g); older != "" {
-			p.noteOlder(g, older)
-		} else {
-			p.note(g)
-		}
+	if p := n.peers[g.NodeID]; p != nil && !n.meetPeer(p, g) {
+		return
 	}
 	n.suspect(g)
+}
+
+// meetPeer reports whether the greeting is news: what two connections brought may be looked at in another order than it was said.
+func (n *Node) meetPeer(p *peer, g greeting) bool {
+	p.meeting.Lock()
+	defer p.meeting.Unlock()
+	if g.Process == p.heard.Process && g.Serial < p.heard.Serial {
+		return false
+	}
+	p.heard = g
+	if older := n.sight(p, g); older != "" {
+		p.noteOlder(g, older)
+	} else {
+		p.note(g)
+	}
+	return true
 }
 
 // suspect raises or clears the alarm about foreign clusters.

@@ -149,8 +149,8 @@ func (n *Node) wipe() error {
 	n.mu.Lock()
 	n.identity = id
 	n.watching = takeoverWatch{}
+	n.kept.Store(0) // with the incarnation, see describe
 	n.mu.Unlock()
-	n.kept.Store(0)
 	n.snaps = sealedSnapshots{snaps, n.store}
 	n.fsm.reset()
 	return nil
