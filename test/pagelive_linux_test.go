@@ -101,6 +101,27 @@ func TestThePageLives(t *testing.T) {
 			}
 		}
 	})
+	part("long texts and narrow windows", func(t *testing.T) {
+		for _, path := range []string{"/maintenance", "/maintenance?node=secondary&action=enter", "/settings", "/act/transfer", "/act/rewind?pipeline=alerts/default&to=6h", "/act/retry-request?id=none"} {
+			for _, width := range []int{360, 1920} {
+				b.load(n1.url+path, width)
+				var over int
+				b.ask("document.documentElement.scrollWidth - document.documentElement.clientWidth", &over)
+				if over > 0 {
+					t.Errorf("%s is %d pixels wider than a window of %d", path, over, width)
+				}
+			}
+		}
+		b.load(n1.url+"/settings", 360)
+		// What is written in one line stands in one line, which scrolls inside its block, and its indentation leaves room for it.
+		var lines, shown, indent float64
+		b.ask(`document.querySelector("pre").textContent.trimEnd().split("\n").length`, &lines)
+		b.ask(`(s => (document.querySelector("pre").clientHeight - parseFloat(s.paddingTop) - parseFloat(s.paddingBottom)) / parseFloat(s.lineHeight))(getComputedStyle(document.querySelector("pre")))`, &shown)
+		b.ask(`Number(getComputedStyle(document.querySelector("pre")).tabSize)`, &indent)
+		if shown > lines+1.5 || shown < lines-0.5 || indent > 2 {
+			t.Errorf("the settings' %v lines take the room of %.1f at 360 pixels, with tabs of %v; want one each, and at most 2", lines, shown, indent)
+		}
+	})
 	part("by keyboard", func(t *testing.T) {
 		b.load(n1.url+"/", 1920)
 		b.press("Tab", 9)
