@@ -45,7 +45,7 @@ func (n *Node) tryRemove(ctx context.Context, nodeID string) error {
 
 func (n *Node) removeHere(ctx context.Context, t *term, nodeID string) error {
 	if _, named := n.cfg.member(nodeID); named {
-		return fmt.Errorf("%s is still in Members of the leader, %s: take it out of every node.json, restart one node at a time, the leader last, and try again", nodeID, n.cfg.NodeID)
+		return fmt.Errorf("%s is still in Members of the leader, %s", nodeID, n.cfg.NodeID)
 	}
 	if suffrage(n.servers(), nodeID) == "none" {
 		return fmt.Errorf("%s is no member: `scomconnector members` lists them", nodeID)

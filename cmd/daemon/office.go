@@ -174,8 +174,13 @@ func (o office) RemoveMember(ctx context.Context, id, _ string) error {
 	case errors.Is(err, cluster.ErrUnknownOutcome), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", api.ErrUnknownOutcome, err)
 	}
-	return refusal("take it out of Members in every node.json, restart one node at a time, the leader last, then remove it", "%s was not removed: %w", id, err)
+	return &api.Unfit{Err: keptMember{fmt.Errorf("%s was not removed: %w", id, err)}, Hint: "take it out of Members in every node.json, restart one node at a time, the leader last, then: scomconnector members remove " + id}
 }
+
+// keptMember is an api.ErrUnfit that speaks of no handover.
+type keptMember struct{ error }
+
+func (keptMember) Is(target error) bool { return target == api.ErrUnfit }
 
 // leadership is who leads and who must not, as this node sees it.
 func (n *node) leadership() v1.Leadership {

@@ -196,7 +196,7 @@ func TestRemovingAMember(t *testing.T) {
 	}
 	f.takeover = errors.New("witness is still in Members")
 	err := o.RemoveMember(t.Context(), "witness", "alice")
-	if u, ok := errors.AsType[*api.Unfit](err); !ok || !strings.Contains(err.Error(), "still in Members") || !strings.Contains(u.Hint, "every node.json") {
+	if u, ok := errors.AsType[*api.Unfit](err); !ok || !errors.Is(err, api.ErrUnfit) || err.Error() != "witness was not removed: witness is still in Members" || !strings.Contains(u.Hint, "every node.json") {
 		t.Errorf("who is in the file: got %v", err)
 	}
 	f.takeover = nil

@@ -51,6 +51,9 @@ func (a applier) version(n uint64) (state.ConfigVersion, error) {
 			return c, nil
 		}
 	}
+	if len(all) == 1 {
+		return state.ConfigVersion{}, fmt.Errorf("version %d of the settings: %w; only version %d is kept", n, api.ErrNotFound, all[0].Version)
+	}
 	return state.ConfigVersion{}, fmt.Errorf("version %d of the settings: %w; versions %d to %d are kept", n, api.ErrNotFound, all[len(all)-1].Version, all[0].Version)
 }
 

@@ -84,6 +84,17 @@ func advised(err error) error {
 	return hinted{err, refusal.Hint}
 }
 
+// noVerb is for a command without one of its first words: it names what was typed, and what there is.
+func noVerb(command string, args []string, known string) error {
+	switch {
+	case len(args) == 0:
+		return usageError{fmt.Errorf("%s needs what to do: %s", command, known)}
+	case strings.HasPrefix(args[0], "-"):
+		return usageError{fmt.Errorf("%s needs what to do before the flags: %s", command, known)}
+	}
+	return usageError{fmt.Errorf("%s has no %q: only %s", command, clip(args[0], 40), known)}
+}
+
 // argument reads flags that may stand before and behind the one argument; it is empty if there is none.
 func argument(fs *flag.FlagSet, args []string) (string, error) {
 	if err := parse(fs, args, len(args)); err != nil || fs.NArg() == 0 {

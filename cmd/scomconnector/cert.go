@@ -45,7 +45,7 @@ func runCert(t terminal, args []string) error {
 		"-h": certHelp, "--help": certHelp,
 	}
 	if len(args) == 0 || what[args[0]] == nil {
-		return usageError{errors.New("cert needs what to do: ca, issue, renew or show")}
+		return noVerb("cert", args, "ca, issue, renew or show")
 	}
 	return certHint(what[args[0]](t, args[1:]))
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -62,7 +63,7 @@ func runConfig(t terminal, args []string) error {
 		return parse(flags("config"), args, 0)
 	}
 	if len(args) == 0 || verbs[args[0]] == nil {
-		return usageError{errors.New("config needs what to do: show, diff FILE, apply FILE, rollback, import FILE")}
+		return noVerb("config", args, "show, diff FILE, apply FILE, rollback, import FILE")
 	}
 	return verbs[args[0]](t, args[1:])
 }
@@ -136,13 +137,23 @@ func diffConfig(t terminal, args []string) error {
 		return err
 	}
 	if n.json {
-		return printJSON(t, struct {
+		err = printJSON(t, struct {
 			Version uint64 `json:"version"`
 			settings.Difference
 		}{p.current.Version, p.diff})
+	} else {
+		p.print(t)
 	}
-	p.print(t)
-	return nil
+	return cmp.Or(err, p.refused())
+}
+
+// refused is why apply would refuse the text, as far as the text alone tells.
+func (p *plan) refused() error {
+	_, faults := settings.ParseCluster(settings.ClusterFileName, settings.WithoutMasks(p.text), settings.Options{})
+	if len(faults) == 0 {
+		return nil
+	}
+	return hinted{p.named(fmt.Errorf("config apply would refuse it:\n%w", faults)), "mend what the lines name; nothing was changed"}
 }
 
 // plan is a text that may take the place of the settings in use.

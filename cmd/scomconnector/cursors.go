@@ -42,7 +42,7 @@ func runCursors(t terminal, args []string) error {
 	case len(args) > 0 && args[0] == "rewind":
 		return rewindCursor(t, args[1:])
 	}
-	return usageError{errors.New("cursors needs what to do: show, rewind [PIPELINE] --to TIME")}
+	return noVerb("cursors", args, "show, rewind [PIPELINE] --to TIME")
 }
 
 func showCursors(t terminal, args []string) error {

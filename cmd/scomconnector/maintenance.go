@@ -26,6 +26,7 @@ without losing or repeating anything. The same can be done in a browser, at /mai
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON
+  --yes              taken and not needed: nothing is asked
 
 example: scomconnector maintenance enter primary --url http://scomc1:8085 --token-file operator.token
          scomconnector maintenance leave primary
@@ -88,7 +89,7 @@ func leads(node string) string {
 
 func changeMaintenance(t terminal, action string, args []string) error {
 	fs := flags("maintenance " + action)
-	n := nodeFlags(fs, false)
+	n := nodeFlags(fs, true)
 	o := v1.MaintenanceOrder{Action: action}
 	if action == "enter" {
 		fs.BoolVar(&o.Force, "force", false, "")
@@ -132,6 +133,7 @@ Primary should stay idle, use maintenance: after a transfer it takes over again 
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON
+  --yes              taken and not needed: nothing is asked
 
 example: scomconnector transfer --to secondary
 exit code: 0 once that node leads; 1 if it was refused
@@ -139,12 +141,15 @@ exit code: 0 once that node leads; 1 if it was refused
 
 func runTransfer(t terminal, args []string) error {
 	fs := flags("transfer")
-	n := nodeFlags(fs, false)
+	n := nodeFlags(fs, true)
 	var o v1.TransferOrder
 	fs.StringVar(&o.To, "to", "", "")
 	fs.BoolVar(&o.Force, "force", false, "")
-	if err := parse(fs, args, 0); err != nil {
+	if err := parse(fs, args, 1); err != nil {
 		return err
+	}
+	if fs.NArg() > 0 {
+		return usageError{fmt.Errorf("unexpected argument %q: transfer --to NODE names who leads then", clip(fs.Arg(0), 60))}
 	}
 	c, err := n.client()
 	if err != nil {

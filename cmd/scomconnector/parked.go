@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"strings"
@@ -49,7 +48,7 @@ func runParked(t terminal, args []string) error {
 		return parse(flags("parked"), args, 0)
 	}
 	if len(args) == 0 || verbs[args[0]] == nil {
-		return usageError{errors.New("parked needs what to do: list, show KEY, retry KEY, remove KEY")}
+		return noVerb("parked", args, "list, show KEY, retry KEY, remove KEY")
 	}
 	return verbs[args[0]](t, args[1:])
 }

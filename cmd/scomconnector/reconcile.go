@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	v1 "scomconnector/api/v1"
@@ -29,7 +28,7 @@ func runReconcile(t terminal, args []string) error {
 		return parse(flags("reconcile"), args, 0)
 	}
 	if len(args) == 0 || args[0] != "confirm" {
-		return usageError{errors.New("reconcile needs what to do: confirm")}
+		return noVerb("reconcile", args, "confirm")
 	}
 	fs := flags("reconcile confirm")
 	n := nodeFlags(fs, true)

@@ -38,7 +38,7 @@ func runSecret(t terminal, args []string) error {
 		return parse(flags("secret"), args, 0)
 	}
 	if len(args) == 0 || what[args[0]] == nil {
-		return usageError{errors.New("secret needs what to do: keygen or seal")}
+		return noVerb("secret", args, "keygen or seal")
 	}
 	fs := flags("secret " + args[0])
 	var to list

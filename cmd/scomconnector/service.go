@@ -49,7 +49,7 @@ func runService(t terminal, args []string) error {
 		return parse(flags("service"), args, 0)
 	}
 	if len(args) == 0 || verbs[args[0]] == nil {
-		return usageError{errors.New("service needs what to do: install, uninstall, start, stop")}
+		return noVerb("service", args, "install, uninstall, start, stop")
 	}
 	return verbs[args[0]](t, args[1:])
 }
