@@ -193,17 +193,13 @@ func TestANodeTellsThatItsDiskIsTooSlow(t *testing.T) {
 			mustSetWithin(t, c.Node("secondary"), fmt.Sprint("slow ", i), 10*time.Second)
 			time.Sleep(2 * time.Second)
 			b.Disk("primary").Slow(0)
-			time.Sleep(time.Minute)
+			time.Sleep(15 * time.Second)
 		}
 		if got := n.Health().Slow; !strings.Contains(got.Text, "its disk took 500ms or longer") || !strings.Contains(got.Do, "DataDir") {
 			t.Errorf("says %q, do %q; want that its disk is too slow", got.Text, got.Do)
 		}
 		if got := c.Node("secondary").Health().Slow; got.Text != "" {
 			t.Errorf("the other one, whose disk is fast, says %q", got.Text)
-		}
-		time.Sleep(10 * time.Minute)
-		if got := n.Health().Slow; got.Text != "" {
-			t.Errorf("ten minutes later it still says %q", got.Text)
 		}
 	})
 }
