@@ -80,7 +80,7 @@ type endpoint struct {
 
 // summarise tells whether the servers in use answer; one that fails beside them is told in the small print.
 func summarise(s *v1.Status, servers []endpoint) summary {
-	var good, bad []string
+	var good, bad, open []string
 	cut := false // a server in use fails
 	for _, e := range servers {
 		switch {
@@ -89,20 +89,33 @@ func summarise(s *v1.Status, servers []endpoint) summary {
 			cut = cut || e.inUse
 		case e.state == "ok" && e.inUse:
 			good = append(good, e.name)
+		case e.inUse:
+			open = append(open, e.name) // it is about to be asked
 		}
 	}
 	failing := strings.Join(bad, ", ")
+	beside := ""
+	if failing != "" {
+		beside = "; failing: " + failing
+	}
 	switch {
-	case len(good) > 0 && len(bad) == 0:
-		return summary{"ok", "Connected", strings.Join(good, ", ")}
-	case len(good) > 0 && !cut:
-		return summary{"warn", "Connected", strings.Join(good, ", ") + "; failing: " + failing}
-	case len(bad) > 0:
+	case cut:
 		return summary{"failing", "Failing", failing}
+	case len(good) > 0:
+		return summary{unlessBad("ok", bad), "Connected", strings.Join(good, ", ") + beside}
+	case len(open) > 0:
+		return summary{unlessBad("unknown", bad), "Not known yet", strings.Join(open, ", ") + beside}
 	case len(servers) == 0:
 		return summary{"unknown", "None set up", ""}
 	case s.Leader != "" && s.Leader != s.Node:
 		return summary{"unknown", "Used by " + s.Leader, "this node stands by"}
 	}
-	return summary{"unknown", "Not known yet", ""}
+	return summary{unlessBad("unknown", bad), "Not known yet", strings.TrimPrefix(beside, "; ")}
+}
+
+func unlessBad(class string, bad []string) string {
+	if len(bad) > 0 {
+		return "warn"
+	}
+	return class
 }

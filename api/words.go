@@ -165,6 +165,8 @@ func word(state string) string {
 		return "Connected"
 	case "failing":
 		return "Failing"
+	case "reachable":
+		return "Reachable again"
 	}
 	return "Not tried yet"
 }

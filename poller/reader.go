@@ -219,7 +219,7 @@ func (r *reader) note(ans alert.Answer) {
 func (r *reader) recovered(now time.Time) {
 	since := r.p.board.answered(now)
 	if r.fault != "" {
-		r.log.Info("SCOM answers again", "after", now.Sub(since).Round(time.Second).String())
+		r.log.Debug("SCOM answers again", "after", now.Sub(since).Round(time.Second).String())
 		r.fault = ""
 	}
 }
@@ -256,10 +256,15 @@ func (r *reader) failed(ctx context.Context, err error, tooMuch func() bool) tim
 	}
 	narrowed := f.Class == alert.FaultTimeout && tooMuch()
 	text := faultText(f)
-	r.p.board.set(func(s *Status) { s.SCOMFault = f.Class })
+	r.p.board.set(func(s *Status) {
+		s.SCOMFault, s.SCOMConsole, s.SCOMSaid, s.SCOMBrief = f.Class, f.Console, f.Err.Error(), text
+		if f.What != "" {
+			s.SCOMBrief = "SCOM console " + f.Console + " " + f.What
+		}
+	})
 	n := r.p.board.failed(time.Now(), text, max(r.w.through, r.w.cursor), f.All, narrowed)
 	if text != r.fault {
-		r.log.Warn("poll failed", "console", f.Console, "class", f.Class.String(), "error", f.Err)
+		r.log.Debug("poll failed", "console", f.Console, "class", f.Class.String(), "error", f.Err)
 		r.fault = text
 	}
 	if !f.All {
@@ -273,11 +278,11 @@ func faultText(f *alert.Fault) string {
 	what := "does not answer as it should"
 	switch f.Class {
 	case alert.FaultTimeout:
-		what = "was too slow; the next question asks for less"
+		what = "was too slow"
 	case alert.FaultAuth:
-		what = "refuses the log-on; check UserId, Password and that the account may use SCOM's web console"
+		what = "refuses the log-on"
 	case alert.FaultCriteria:
-		what = "refuses the question; try CriteriaDateForm \"space\""
+		what = "refuses the question"
 	}
 	return fmt.Sprintf("SCOM console %s %s: %v", f.Console, what, f.Err)
 }

@@ -327,14 +327,16 @@ func (s *sender) waitOut(ctx context.Context, away *alert.Away) error {
 	text := "LAM " + away.LAM + " takes nothing: " + away.Err.Error()
 	if text != s.fault {
 		s.fault = text
-		s.log.Warn("the destination takes nothing", "lam", away.LAM, "error", away.Err)
+		s.log.Debug("the destination takes nothing", "lam", away.LAM, "error", away.Err)
 	}
 	s.p.board.say(errorOfLAM, text)
 	brief := text
 	if away.What != "" {
 		brief = "LAM " + away.LAM + " " + away.What
 	}
-	s.p.board.set(func(st *Status) { st.LAMAwaySince, st.LAMBrief, st.LAMDo = s.awaySince.UTC(), brief, away.Do })
+	s.p.board.set(func(st *Status) {
+		st.LAMAwaySince, st.LAMBrief, st.LAMDo, st.LAMName, st.LAMSaid, st.LAMTries = s.awaySince.UTC(), brief, away.Do, away.LAM, away.Said, s.fails+1
+	})
 	d := backoff(s.p.cfg.LowerBackoff, s.p.cfg.UpperBackoff, s.fails, s.p.rand(), away.RetryAfter)
 	s.fails++
 	return s.idle(ctx, d)
@@ -363,7 +365,7 @@ func (s *sender) returned(taken bool) {
 	}
 	now := time.Now()
 	if taken {
-		s.log.Info("the destination takes events again", "after", now.Sub(s.awaySince).Round(time.Second).String())
+		s.log.Debug("the destination takes events again", "after", now.Sub(s.awaySince).Round(time.Second).String())
 	}
 	if now.Sub(s.awaySince) >= s.p.cfg.OutageAlertAfter {
 		s.own.lamWasAway(s.awaySince, now, s.clock.now())
@@ -374,7 +376,9 @@ func (s *sender) returned(taken bool) {
 	}
 	s.gate.set(s.p.board.blockedBy(blockParked) != "" || s.aside.full())
 	s.p.board.say(errorOfLAM, "")
-	s.p.board.set(func(st *Status) { st.LAMAwaySince, st.LAMBrief, st.LAMDo = time.Time{}, "", "" })
+	s.p.board.set(func(st *Status) {
+		st.LAMAwaySince, st.LAMBrief, st.LAMDo, st.LAMName, st.LAMSaid, st.LAMTries = time.Time{}, "", "", "", "", 0
+	})
 }
 
 // park records entries, and their versions as handled. While there is no room for them the pipeline blocks:

@@ -38,11 +38,16 @@ type Status struct {
 	Progress  string // beside the phase; "03:15-03:30, 12 slices left"
 	LastError string // in plain words, the newest of what has not passed; empty once all has
 	SCOMError string // of those, why the last question to SCOM was not answered
-	// SCOMFault is the class of that.
-	SCOMFault alert.FaultClass
-	LAMError  string // of those, why the destination takes nothing
-	// LAMBrief is that in a few words, and LAMDo what to do about it; the latter is empty where nobody knows.
-	LAMBrief, LAMDo string
+	// SCOMFault is the class of that, SCOMBrief the same in a few words, SCOMConsole who was asked, and SCOMSaid what it said or
+	// how the question ended, in the words of whoever said so.
+	SCOMFault                        alert.FaultClass
+	SCOMBrief, SCOMConsole, SCOMSaid string
+	LAMError                         string // of those, why the destination takes nothing
+	// LAMBrief is that in a few words, LAMDo what to do about it, LAMName who was asked last, and LAMSaid what that one answered,
+	// or how the request ended; LAMDo and LAMSaid are empty where nobody knows.
+	LAMBrief, LAMDo, LAMName, LAMSaid string
+	// SCOMTries counts the questions to SCOM in a row that were not answered, LAMTries the posts in a row that nobody took.
+	SCOMTries, LAMTries int
 
 	// ConsolesDownSince is when polls began to fail. It is set once every console has failed, none has answered for
 	// downAfter, or the self-alert is due: one failed poll with another console left is an error, but no outage.
@@ -121,6 +126,7 @@ func (b *board) sayLocked(source int, text string) {
 		b.newest = source
 	}
 	s := &b.status
+	s.SCOMTries = b.failures
 	s.SCOMError, s.LAMError, s.LastError = b.errors[errorOfSCOM], b.errors[errorOfLAM], b.errors[b.newest]
 	for _, older := range b.errors {
 		if s.LastError == "" {

@@ -368,7 +368,7 @@ func (w *Writeback) share(c Close) int {
 func (w *Writeback) away(f *alert.Fault) time.Duration {
 	text := "SCOM console " + f.Console + ": " + f.Err.Error()
 	if w.board.fault(text, time.Now()) {
-		w.log.Warn("close requests wait for SCOM", "console", f.Console, "class", f.Class.String(), "error", f.Err)
+		w.log.Debug("close requests wait for SCOM", "console", f.Console, "class", f.Class.String(), "error", f.Err)
 	}
 	n := w.fails
 	w.fails++
@@ -381,6 +381,6 @@ func (w *Writeback) away(f *alert.Fault) time.Duration {
 func (w *Writeback) answered() {
 	w.fails = 0
 	if since := w.board.healed(); !since.IsZero() {
-		w.log.Info("SCOM takes close requests again", "after", time.Since(since).Round(time.Second).String())
+		w.log.Debug("SCOM takes close requests again", "after", time.Since(since).Round(time.Second).String())
 	}
 }

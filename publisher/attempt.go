@@ -253,10 +253,11 @@ func (a *attempt) fail(ctx context.Context, l *lam, out outcome) {
 func (a *attempt) waitForLAMs(now time.Time) {
 	for _, l := range a.d.lams {
 		l.mu.Lock()
-		wait, text := l.health.waitUntil.Sub(now), l.health.err
+		wait, out := l.health.waitUntil.Sub(now), outcome{text: l.health.words, do: l.health.do}
 		l.mu.Unlock()
 		a.asked = l
-		a.faults = append(a.faults, fault{l, outcome{text: text, retryAfter: max(wait, time.Millisecond)}})
+		out.retryAfter = max(wait, time.Millisecond)
+		a.faults = append(a.faults, fault{l, out})
 	}
 }
 
@@ -281,7 +282,7 @@ func (a *attempt) delivery(ctx context.Context) alert.Delivery {
 		out.Err.RetryAfter, out.Err.Err = a.why()
 		if n := len(a.faults); n > 0 {
 			f := a.faults[n-1]
-			out.Err.LAM, out.Err.What, out.Err.Do = f.lam.name, f.out.text, f.out.do
+			out.Err.LAM, out.Err.What, out.Err.Do, out.Err.Said = f.lam.name, f.out.text, f.out.do, f.out.said()
 		}
 	}
 	return out

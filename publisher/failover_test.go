@@ -419,7 +419,7 @@ func TestARepeatedFailureIsLoggedOnce(t *testing.T) {
 		d, err := publisher.New(publisher.Config{
 			Name: "default", Dial: network.Dialer("connector"), AuthToken: "hunter2-token",
 			LAMs: []publisher.LAM{{Name: "moog", URL: "http://scott:hunter2@lam/"}},
-		}, hclog.New(&hclog.LoggerOptions{Output: &out}), publisher.NewMetrics(prometheus.NewRegistry()))
+		}, hclog.New(&hclog.LoggerOptions{Output: &out, Level: hclog.Debug}), publisher.NewMetrics(prometheus.NewRegistry()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -439,4 +439,53 @@ func TestARepeatedFailureIsLoggedOnce(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A spare that failed once and can be connected to again does not fail for ever in people's eyes; one that refuses our
+// credentials does, until it takes something: a connection proves nothing there.
+func TestASpareThatFailedIsTested(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault publishertest.Faults
+		cut   bool
+		want  string
+	}{
+		"it was unplugged":      {publishertest.Faults{}, true, "reachable"},
+		"it answered 503":       {publishertest.Faults{Status: 503}, false, "reachable"},
+		"it refuses the token":  {publishertest.Faults{Status: 401}, false, "failing"},
+		"there is no LAM there": {publishertest.Faults{Status: 404}, false, "failing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, 2)
+				defer s.close()
+				s.lams[0].Set(publishertest.Faults{Status: 503})
+				s.lams[1].Set(c.fault)
+				if c.cut {
+					s.net.Cut("connector", "lam2")
+				}
+				s.publish(t, 1)
+				if got := s.d.Status()[1]; got.State != "failing" || got.LastFailed.IsZero() || got.Brief == "" {
+					t.Errorf("got %+v", got)
+				}
+				s.lams[0].Set(publishertest.Faults{})
+				s.publish(t, 1)
+				before := s.lams[1].Counts().Requests
+				if c.cut {
+					time.Sleep(time.Minute)
+					if got := s.d.Status()[1].State; got != "failing" {
+						t.Errorf("while it is away its state is %s", got)
+					}
+					s.net.Heal("connector", "lam2")
+				}
+				s.lams[1].Set(publishertest.Faults{})
+				time.Sleep(time.Minute)
+				if got := s.d.Status()[1]; got.State != c.want || got.InUse {
+					t.Errorf("got state %s, want %s", got.State, c.want)
+				}
+				if got := s.lams[1].Counts().Requests; got != before {
+					t.Errorf("%d requests by tests", got-before)
+				}
+			})
+		})
+	}
 }

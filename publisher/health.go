@@ -22,8 +22,11 @@ type health struct {
 	lastOK    time.Time
 	latency   time.Duration
 	err       string // of the last delivery; empty: it succeeded
-	words     string // err without what differs each time, such as port numbers
+	words, do string // err in a few words without what differs each time, such as port numbers, and what to do about it
+	lasting   bool   // err is an answer that a connection test proves nothing against, such as 401
+	failedAt  time.Time
 	probeErr  string // of the last connection test
+	probeFail outcome
 	everTried bool
 }
 
@@ -48,7 +51,7 @@ func (h *health) failed(now time.Time, out outcome) (news bool) {
 		h.waitUntil = now.Add(out.retryAfter)
 	}
 	news = h.words != out.text
-	h.err, h.words = out.cause().Error(), out.text
+	h.err, h.words, h.do, h.lasting, h.failedAt = out.cause().Error(), out.text, out.do, out.lasting(), now
 	return news
 }
 
@@ -59,7 +62,7 @@ func (h *health) took(now time.Time, latency time.Duration) (news bool) {
 		h.since = now
 	}
 	h.open, h.everTried = false, true
-	h.err, h.words, h.probeErr = "", "", ""
+	h.err, h.words, h.do, h.lasting, h.probeErr = "", "", "", false, ""
 	h.waitUntil = time.Time{}
 	h.lastOK, h.latency = now, latency
 	return news
@@ -71,16 +74,25 @@ func (h *health) settled(now time.Time) bool {
 }
 
 // tested notes a connection test.
-func (h *health) tested(err string) {
+func (h *health) tested(now time.Time, err string, out outcome) {
 	h.everTried = true
-	h.probeErr = err
+	h.probeErr, h.probeFail = err, out
 	h.probed = err == ""
+	if h.err == "" && err != "" {
+		h.failedAt = now
+	}
 }
 
 func (h *health) waiting(now time.Time) bool { return now.Before(h.waitUntil) }
 
 // due reports whether a trial is.
 func (h *health) due(now time.Time) bool { return h.open && h.probed && !now.Before(h.until) }
+
+// reachable reports whether it failed by a fault that is over as far as a connection test can show: for a LAM that waits while
+// another one works, that is all there is to know until it is needed.
+func (h *health) reachable(now time.Time) bool {
+	return h.open && h.probed && !h.lasting && !now.Before(h.until) && !h.waiting(now)
+}
 
 func (h *health) state() string {
 	switch {

@@ -244,7 +244,7 @@ func (l *lam) failed(log hclog.Logger, now time.Time, out outcome) {
 	news := l.health.failed(now, out)
 	l.mu.Unlock()
 	if news {
-		log.Warn("LAM fails", "lam", l.name, "error", out.cause())
+		log.Debug("LAM fails", "lam", l.name, "error", out.cause())
 	}
 }
 
@@ -253,7 +253,7 @@ func (l *lam) took(log hclog.Logger, now time.Time, latency time.Duration) {
 	news := l.health.took(now, latency)
 	l.mu.Unlock()
 	if news {
-		log.Info("LAM works again", "lam", l.name)
+		log.Debug("LAM works again", "lam", l.name)
 	}
 }
 
@@ -283,8 +283,9 @@ func (l *lam) status(now time.Time) LAMStatus {
 	told := l.told && now.Before(l.until)
 	l.mu.Unlock()
 	s := LAMStatus{Name: l.name, URL: l.shown, State: h.state(), LastOK: h.lastOK, Latency: h.latency, LastError: h.err}
+	s.Brief, s.Do, s.LastFailed, s.reachable = h.words, h.do, h.failedAt, h.reachable(now)
 	if s.LastError == "" {
-		s.LastError = h.probeErr
+		s.LastError, s.Brief, s.Do = h.probeErr, h.probeFail.text, h.probeFail.do
 	}
 	var warn, found warnings
 	if l.target.Scheme == "http" {

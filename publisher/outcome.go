@@ -89,6 +89,15 @@ const (
 	maxRetryAfter = time.Hour
 )
 
+// lasting reports whether it will be the same until somebody mends it, though connections succeed.
+func (o outcome) lasting() bool {
+	switch o.label {
+	case labelAuth, labelWrongPath, labelNotTaken, labelRefused:
+		return true
+	}
+	return false
+}
+
 // doAboutSize is the cure for a LAM that says 413.
 const doAboutSize = "lower MaxPayloadSizeInMB, or raise the limit in front of the LAM (nginx: client_max_body_size)"
 

@@ -32,19 +32,20 @@ func (d *Destination) probe(ctx context.Context, l *lam) {
 
 // tested notes a connection test, and logs what deliveries have not said already.
 func (d *Destination) tested(l *lam, err error) {
-	text := ""
+	text, out := "", outcome{}
 	if err != nil {
-		text = explain(err, l.connectTimeout).words()
+		out = explain(err, l.connectTimeout)
+		text = out.words()
 	}
 	l.mu.Lock()
 	news := l.health.probeErr != text && l.health.err == ""
-	l.health.tested(text)
+	l.health.tested(time.Now(), text, out)
 	l.mu.Unlock()
 	switch {
 	case news && err != nil:
-		d.log.Warn("LAM cannot be reached", "lam", l.name, "error", text, "cause", err)
+		d.log.Debug("LAM cannot be reached", "lam", l.name, "error", text, "cause", err)
 	case news:
-		d.log.Info("LAM can be reached", "lam", l.name)
+		d.log.Debug("LAM can be reached", "lam", l.name)
 	}
 }
 

@@ -186,11 +186,15 @@ type LAMStatus struct {
 	Name    string
 	URL     string // without credentials and query
 	InUse   bool
-	State   string        // "ok", "failing" or "unknown"
+	State   string        // "ok", "failing", "unknown", or "reachable": it failed, another one works, and it can be connected to again
 	LastOK  time.Time     // when it last accepted events; zero: never
 	Latency time.Duration // of the last accepted request
 	// LastError is in plain words; it stays until the LAM works again.
 	LastError string
+	// Brief is that in a few words that follow its name, and Do what to do about it, where that is known; LastFailed is when it was.
+	Brief, Do  string
+	LastFailed time.Time
+	reachable  bool
 	// Warning is what should be mended some day and stops nothing.
 	Warning string
 	// Found is the part of Warning that does not follow from the LAM's address alone.
@@ -210,6 +214,12 @@ func (d *Destination) Status() []LAMStatus {
 		all[i] = l.status(now)
 		all[i].InUse = i == inUse
 	}
+	// Of a spare a connection is all there is to know until it is needed; one that stands before the one in use is tried.
+	for i := inUse + 1; i < len(all); i++ {
+		if all[i].reachable && all[inUse].State == "ok" {
+			all[i].State = "reachable"
+		}
+	}
 	return all
 }
 
@@ -224,6 +234,6 @@ func (d *Destination) use(l *lam) {
 	}
 	d.mu.Unlock()
 	if before != l {
-		d.log.Info("delivering to another LAM", "lam", l.name, "before", before.name)
+		d.log.Debug("delivering to another LAM", "lam", l.name, "before", before.name)
 	}
 }

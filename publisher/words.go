@@ -32,6 +32,17 @@ func (o outcome) cause() error {
 	return errors.New(o.words())
 }
 
+// said is what the LAM answered, or how the request ended; empty where the text says it all.
+func (o outcome) said() string {
+	if o.err != nil && o.err.Error() != o.text {
+		return o.err.Error()
+	}
+	if o.answer != "" && o.answer[0] != '<' {
+		return o.answer
+	}
+	return ""
+}
+
 // words are what is wrong and what to do.
 func (o outcome) words() string {
 	if o.do == "" {
@@ -57,19 +68,21 @@ func explain(err error, connect time.Duration) outcome {
 		return out
 	}
 	if unknown, ok := errors.AsType[*net.DNSError](err); ok {
-		out.text = fmt.Sprintf("the host name %q cannot be resolved", unknown.Name)
+		out.text, out.do = fmt.Sprintf("cannot be found: the name %s is not known", unknown.Name), "check MoogUrl and this machine's DNS"
 		return out
 	}
 	var timeout net.Error
 	switch {
 	case errors.Is(err, errNoConnection):
 		out.label, out.text, out.err = labelTimeout, fmt.Sprintf("cannot be reached: no connection within %v", connect), nil
+		out.do = "check that the LAM's machine is up, and firewalls in between"
 	case errors.Is(err, errNoAnswer):
 		out.label, out.text, out.err = labelTimeout, "hangs: it took the connection but gave no answer in time", nil
+		out.do = "look at the LAM and at what stands in front of it"
 	case errors.Is(err, context.Canceled):
 		out.label, out.text = labelCancelled, "stopped by us"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		out.text = "is down: nothing listens at this address"
+	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(err.Error(), "actively refused"): // so Windows says it
+		out.text, out.do = "refuses connections", "start the LAM, or what stands in front of it; check MoogUrl"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
 		errors.Is(err, net.ErrClosed), // by our own reader, which saw the end first
 		strings.Contains(err.Error(), "server closed idle connection"):
@@ -94,16 +107,16 @@ func classifyProxy(status int) outcome {
 // explainTLS is empty for faults that are not TLS's.
 func explainTLS(err error) (text, do string) {
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return "its certificate is not signed by an authority that is trusted here", "set MoogPublicKey to that certificate or its CA"
+		return "shows a certificate that is not trusted here", "set MoogPublicKey to that certificate or its CA"
 	}
 	if e, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Sprintf("its certificate is not for %q", e.Host), "use the name it is for in MoogUrl, or set MoogPublicKey to that certificate"
+		return fmt.Sprintf("shows a certificate that is not for %s", e.Host), "use the name it is for in MoogUrl, or set MoogPublicKey to that certificate"
 	}
 	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
 		if e.Reason == x509.Expired && e.Cert != nil {
-			return fmt.Sprintf("its certificate is only valid from %s to %s", e.Cert.NotBefore.UTC().Format(time.DateOnly), e.Cert.NotAfter.UTC().Format(time.DateOnly)), "renew it"
+			return fmt.Sprintf("shows a certificate that is valid from %s to %s only", e.Cert.NotBefore.UTC().Format(time.DateOnly), e.Cert.NotAfter.UTC().Format(time.DateOnly)), "renew it"
 		}
-		return "its certificate is not acceptable", ""
+		return "shows a certificate that is not acceptable", ""
 	}
 	if errors.Is(err, errNotPinned) {
 		return "shows another certificate", "if it was renewed put the new one into MoogPublicKey, else somebody is in between"

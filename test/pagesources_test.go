@@ -47,7 +47,7 @@ var sources = map[string]source{
 		}
 	}},
 	"the LAM in use": {func(w *world) { w.lams[0].Set(publishertest.Faults{Status: 502}) }, "Amber",
-		[]string{"LAM lam1 failed when it was last tried", "502", "Do: check that LAM", "MOOG Server Status Connected lam2; failing: lam1"}, func(w *world) { w.lams[0].Set(publishertest.Faults{}) }},
+		[]string{"LAM lam1 failed when it was last tried", "502", "Do: look at the LAM", "MOOG Server Status Connected lam2; failing: lam1"}, func(w *world) { w.lams[0].Set(publishertest.Faults{}) }},
 	"every LAM refuses the token": {func(w *world) {
 		for _, l := range w.lams {
 			l.Set(publishertest.Faults{Status: 401})
@@ -111,8 +111,9 @@ var sources = map[string]source{
 	}},
 }
 
-// spared is the level where, once all is mended, a spare has failed when it was last tried: nothing tries it before it is needed.
-var spared = map[string]string{"every console": "Amber", "every LAM refuses the token": "Amber"}
+// spared is the level where, once all is mended, a spare has failed when it was last tried, and nothing but an event can show that
+// this is over.
+var spared = map[string]string{"every LAM refuses the token": "Amber"}
 
 // Each source is broken in whole daemons, and the page changes: the leader's and, where the two can still speak, that of the node beside
 // it, in the same words. Once it is mended the page says nothing of it any more.

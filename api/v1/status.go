@@ -120,15 +120,19 @@ type Step struct {
 
 // Console is one SCOM web console.
 type Console struct {
-	Name      string    `json:"name"`
-	URL       string    `json:"url"`
-	Priority  int       `json:"priority"`
-	InUse     bool      `json:"inUse"`
-	State     string    `json:"state"` // "ok", "failing", "unknown"
+	Name     string `json:"name"`
+	URL      string `json:"url"`
+	Priority int    `json:"priority"`
+	InUse    bool   `json:"inUse"`
+	// State is "ok", "failing", "unknown", or "reachable": it failed, another one is in use, and this one answers probes again.
+	State     string    `json:"state"`
 	LastOK    time.Time `json:"lastOk,omitzero"`
 	LatencyMS float64   `json:"latencyMs"`
 	LastError string    `json:"lastError"`
-	Warning   string    `json:"warning,omitempty"`
+	// Brief is LastError in a few words that follow the name, LastFailed when that was.
+	Brief      string    `json:"brief,omitempty"`
+	LastFailed time.Time `json:"lastFailed,omitzero"`
+	Warning    string    `json:"warning,omitempty"`
 	// Features are what this console has that not every SCOM has, since the answering node's last log-on there; absent before it.
 	Features *ConsoleFeatures `json:"features,omitempty"`
 }
@@ -159,7 +163,11 @@ type LAM struct {
 	LastOK      time.Time `json:"lastOk,omitzero"`
 	LatencyMS   float64   `json:"latencyMs"`
 	LastError   string    `json:"lastError"`
-	Warning     string    `json:"warning,omitempty"`
+	// Brief is LastError in a few words that follow the name, Do what to do about it, LastFailed when that was.
+	Brief      string    `json:"brief,omitempty"`
+	Do         string    `json:"do,omitempty"`
+	LastFailed time.Time `json:"lastFailed,omitzero"`
+	Warning    string    `json:"warning,omitempty"`
 }
 
 // Member is one node of the cluster, as seen by the node that answers.

@@ -15,11 +15,11 @@ func AboutConsole(class alert.FaultClass, said string) string {
 	case alert.FaultAuth:
 		return doAboutLogon
 	case alert.FaultTimeout:
-		return "check the web console and its management server: they take too long; nothing is lost meanwhile"
+		return "check the web console and its management server: they take too long"
 	case alert.FaultCriteria:
-		return "the console refuses the query: set CriteriaDateForm to the other form; nothing is lost meanwhile"
+		return "the console refuses the query: set CriteriaDateForm to the other form"
 	}
-	return "check that the web console is up and reachable from this node; nothing is lost meanwhile"
+	return "check that the web console is up and reachable from this node"
 }
 
 // bySign finds the cure by the words, "" if they name none. They are ours, but for what a server says behind a colon, so
@@ -28,7 +28,7 @@ func bySign(said string) string {
 	for _, c := range aboutConsole {
 		for _, sign := range c.signs {
 			if strings.Contains(said, sign) {
-				return c.do + "; nothing is lost meanwhile"
+				return c.do
 			}
 		}
 	}

@@ -87,7 +87,8 @@ type node struct {
 	drained       chan struct{}      // closed when these have ended; nil while none runs
 	trouble       trouble
 	lastVerdict   verdictMemory
-	leaders       report // the leader's, while another node leads
+	found         affairs // by the last status
+	leaders       report  // the leader's, while another node leads
 	outages       outages
 	file          localFile
 	back          pendingReturn

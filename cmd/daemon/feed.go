@@ -257,6 +257,6 @@ const retryFeed = 5 * time.Second
 func logChange(log hclog.Logger, last *string, now, msg string, args ...any) {
 	if now != *last {
 		*last = now
-		log.Error(msg, args...)
+		log.Debug(msg, args...) // the verdict tells it
 	}
 }

@@ -147,7 +147,7 @@ func (n *node) logonAlarm() poller.Alarm {
 	return a
 }
 
-const doAboutLogon = "correct Domain, UserId or Password in the settings, or the file that holds the password: a change is tried at once; if the account is locked or expired, mend that in the directory and wait for the next try"
+const doAboutLogon = "correct Domain, UserId or Password (a change is tried at once), or unlock the account"
 
 func aboutLogon(r scom.RefusedAccount) string {
 	return fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s). It was tried %s; no node tries before %s, "+scom.LeftAlone+".",
@@ -166,7 +166,9 @@ func times(n int) string {
 func logonFindings(refused []scom.RefusedAccount) []finding {
 	var out []finding
 	for _, r := range refused {
-		out = append(out, finding{level: v1.Degraded, cause: "logon " + r.Account, text: aboutLogon(r), do: doAboutLogon})
+		reason, _, _ := strings.Cut(strings.TrimPrefix(r.Reason, "HTTP "), ":")
+		out = append(out, finding{level: v1.Degraded, cause: "logon " + r.Account, area: areaSCOM, tries: r.Number, over: "SCOM accepts the log-on of " + r.Account + " again",
+			text: fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s); next try %s.", r.Account, r.Console, reason, r.Until.UTC().Format("15:04 UTC")), do: doAboutLogon})
 	}
 	return out
 }

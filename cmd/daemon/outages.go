@@ -50,6 +50,19 @@ func (o outages) heal(p poller.Status) {
 	}
 }
 
+// overAgain are the matters that a pipeline has shown to be over; what it only has not met yet, in a new term or under new settings,
+// is not.
+func overAgain(in verdictInput) map[string]bool {
+	over := map[string]bool{}
+	read := len(in.pipes) > 0
+	for _, p := range in.pipes {
+		read = read && p.ConsolesDownSince.IsZero() && p.UnansweredSince.IsZero() && !p.LastPoll.IsZero()
+		over["lam "+p.Name] = p.LAMAwaySince.IsZero() && !p.LastSent.IsZero()
+	}
+	over["scom"] = read
+	return over
+}
+
 // lasting are the findings of the pipelines, each since it began, in whatever term that was.
 func (n *node) lasting(v cluster.View, leader report, pipes []poller.Status) []finding {
 	n.mu.Lock()

@@ -138,5 +138,5 @@ func (r report) finding() []finding {
 	if r.from == "" || r.Level == v1.OK {
 		return nil
 	}
-	return []finding{{level: r.Level, cause: "leader " + r.from + " " + r.Cause, since: r.Since, text: r.from + ", which leads, says: " + r.Text, do: r.Do}}
+	return []finding{{heard: true, level: r.Level, cause: "leader " + r.from + " " + r.Cause, since: r.Since, text: r.from + ", which leads, says: " + r.Text, do: r.Do}}
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"math"
@@ -9,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 
 	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
@@ -110,41 +107,6 @@ func TestTheLeaderReportsItsVerdictWithoutTheTime(t *testing.T) {
 	var r report
 	if err := json.Unmarshal(body, &r); err != nil || r.Level != v1.Stopped || r.Text != "SCOM does not answer" || r.Do != "start it" || len(r.SCOM) != 1 {
 		t.Errorf("got %s, %v", body, err)
-	}
-}
-
-// The log has the page's own sentence, once for each state of affairs, however the words for it change to and fro.
-func TestTheLogPrintsThePagesSentenceOnEachChange(t *testing.T) {
-	var out bytes.Buffer
-	l := verdictLog{log: hclog.New(&hclog.LoggerOptions{Output: &out, DisableTime: true})}
-	now := time.Now()
-	pass := func(seconds int, cause string, all ...v1.Verdict) string {
-		out.Reset()
-		for i := range seconds {
-			now = now.Add(time.Second)
-			l.note(now, all[i%len(all)], cause)
-		}
-		return out.String()
-	}
-	well := v1.Verdict{Level: v1.OK, Text: "Delivering."}
-	one := v1.Verdict{Level: v1.Stopped, Text: "NOT DELIVERING since 03:02 (02:02 UTC): scom1 fails", Do: "mend it"}
-	two := one
-	two.Text = "NOT DELIVERING since 03:02 (02:02 UTC): scom2 fails"
-	parked, more := v1.Verdict{Level: v1.Degraded, Text: "1 parked.", Do: "look"}, v1.Verdict{Level: v1.Degraded, Text: "2 parked.", Do: "look"}
-	for i, c := range []struct {
-		got, want string
-	}{
-		{pass(10, "delivering", well), "[INFO]  Delivering.\n"},
-		{pass(2, "scom", one) + pass(2, "delivering", well), ""}, // a moment
-		{pass(600, "scom", one, two), "[ERROR] NOT DELIVERING since 03:02 (02:02 UTC): scom2 fails. Do: mend it\n[ERROR] NOT DELIVERING since 03:02 (02:02 UTC): scom1 fails. Do: mend it\n"},
-		{pass(10, "delivering", well), "[INFO]  Delivering.\n"},
-		{pass(100, "parked", parked), "[WARN]  1 parked. Do: look\n"},
-		{pass(100, "parked", more), "[WARN]  2 parked. Do: look\n"},
-		{pass(100, "parked", parked), ""},
-	} {
-		if c.got != c.want {
-			t.Errorf("step %d: got\n%swant\n%s", i, c.got, c.want)
-		}
 	}
 }
 

@@ -243,7 +243,7 @@ func (n *node) endpoints(cfg *settings.Cluster, f *feed, leading bool) ([]v1.Con
 		for _, c := range f.scom.Status() {
 			consoles = append(consoles, v1.Console{
 				Name: c.Name, URL: c.URL, Priority: c.Priority, InUse: c.InUse, State: tried(string(c.State), c.LastOK), LastOK: c.LastOK,
-				LatencyMS: milliseconds(c.Latency), LastError: c.LastError, Warning: c.Warning,
+				LatencyMS: milliseconds(c.Latency), LastError: c.LastError, Brief: c.Brief, LastFailed: c.LastFailed.UTC(), Warning: c.Warning,
 				Features: features(c),
 			})
 		}
@@ -251,7 +251,7 @@ func (n *node) endpoints(cfg *settings.Cluster, f *feed, leading bool) ([]v1.Con
 			for _, m := range l.dest.Status() {
 				lams = append(lams, v1.LAM{
 					Name: m.Name, URL: m.URL, Destination: l.cfg.Name[len(pipelineName("")):], InUse: m.InUse, State: tried(m.State, m.LastOK),
-					LastOK: m.LastOK, LatencyMS: milliseconds(m.Latency), LastError: m.LastError, Warning: m.Warning,
+					LastOK: m.LastOK, LatencyMS: milliseconds(m.Latency), LastError: m.LastError, Brief: m.Brief, Do: m.Do, LastFailed: m.LastFailed.UTC(), Warning: m.Warning,
 				})
 			}
 		}
@@ -382,6 +382,7 @@ func (n *node) failing() []string {
 // watch logs the verdict's sentence whenever it has changed for good, and counts changes of leadership.
 func (n *node) watch(ctx context.Context) {
 	said := verdictLog{log: n.log}
+	var shown supervised
 	var term state.Token
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -398,9 +399,10 @@ func (n *node) watch(ctx context.Context) {
 			v := n.status().Verdict
 			n.opts.Supervisor.Beat()
 			n.mu.Lock()
-			cause := n.lastVerdict.cause
+			cause, found := n.lastVerdict.cause, n.found
 			n.mu.Unlock()
-			if said.note(time.Now(), v, cause) {
+			said.note(time.Now(), found)
+			if shown.changed(time.Now(), string(v.Level)+" "+cause) {
 				n.opts.Supervisor.Verdict(v.Sentence())
 			}
 		}

@@ -1,5 +1,7 @@
 package daemon
 
+import "time"
+
 // Supervisor is whoever has started this process and wants to know how the node fares, such as systemd. Its calls may overlap; they
 // do not block, and the node goes on whatever becomes of them.
 type Supervisor interface {
@@ -11,6 +13,24 @@ type Supervisor interface {
 	Beat()
 	// Stopping: the node has begun to end in good order.
 	Stopping()
+}
+
+// supervised remembers which state of affairs the Supervisor was told.
+type supervised struct {
+	seen, told string
+	since      time.Time
+}
+
+// changed reports whether it is another one, and has been for a while.
+func (s *supervised) changed(now time.Time, is string) bool {
+	if is != s.seen {
+		s.seen, s.since = is, now
+	}
+	if s.seen == s.told || now.Sub(s.since) < steady {
+		return false
+	}
+	s.told = s.seen
+	return true
 }
 
 // unsupervised is the Supervisor of a node that nobody watches.

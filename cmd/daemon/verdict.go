@@ -39,7 +39,31 @@ type finding struct {
 	since time.Time
 	text  string
 	do    string
+	// The rest is the log's: see verdictLog.
+	matter string // what is told once, where that is not each cause for itself
+	area   area
+	over   string // how its end is told, "LAM lam1 takes events again"; empty: that it is over
+	tries  int    // that failed so far
+	server string // of the area, that it is about
+	facts  []any  // keys and values beside the sentence, such as what a server answered
+	heard  bool   // from the node that leads, which tells it in its own log
 }
+
+// area is what a finding belongs to: beside an outage of it, its smaller matters are the same story.
+type area string
+
+const (
+	areaSCOM  area = "scom"
+	areaLAM   area = "lam"
+	areaNode  area = "node" // of this node, whoever leads
+	areaOther area = ""
+)
+
+// noLeaderCause is that of the finding that nobody leads.
+const noLeaderCause = "no leader"
+
+// delivered is the cause of the verdict where there is nothing to say.
+const delivered = "delivering"
 
 // littleSpace is what a node needs for its snapshots, its log and a storm; below it the page says so.
 const littleSpace = 512 << 20
@@ -52,6 +76,9 @@ const settling = 10 * time.Second
 func (n *node) verdict(s *v1.Status, in verdictInput) v1.Verdict {
 	findings := n.findings(s, in)
 	worst := allIsWell(in)
+	n.mu.Lock()
+	n.found = affairs{leading: in.view.Leading, leader: in.view.Leader, calm: calm(in), findings: findings, over: overAgain(in)}
+	n.mu.Unlock()
 	for _, f := range findings {
 		if rank(f.level) > rank(worst.level) {
 			worst = f
@@ -79,10 +106,13 @@ func sentence(f finding, since time.Time) string {
 	if f.level != v1.Stopped {
 		return f.text
 	}
-	local := since.Local()
-	at := fmt.Sprintf("%s (%s UTC)", local.Format("15:04"), since.UTC().Format("15:04"))
+	form := "15:04"
 	if time.Since(since) > 12*time.Hour {
-		at = fmt.Sprintf("%s (%s UTC)", local.Format("2006-01-02 15:04"), since.UTC().Format("2006-01-02 15:04"))
+		form = "2006-01-02 15:04"
+	}
+	at := since.UTC().Format(form) + " UTC"
+	if local := since.Local(); local.Format(form) != since.UTC().Format(form) {
+		at = local.Format(form) + " (" + at + ")"
 	}
 	return fmt.Sprintf("NOT DELIVERING since %s: %s", at, f.text)
 }
@@ -117,6 +147,16 @@ func allIsWell(in verdictInput) finding {
 	return finding{level: v1.OK, cause: cause, text: text}
 }
 
+// calm is the same for this node's own log: what another one does stands in the log of that one.
+func calm(in verdictInput) finding {
+	f := allIsWell(in)
+	if !in.view.Leading {
+		f.cause = "standing by " + in.view.Leader
+		f.text = strings.Replace(standingBy(in.view, report{}), "; whether it delivers is on its page.", ".", 1)
+	}
+	return f
+}
+
 func standingBy(v cluster.View, leader report) string {
 	self, _ := member(v, v.NodeID)
 	delivers := "; whether it delivers is on its page."
@@ -148,21 +188,21 @@ func delivering(in verdictInput) (cause, text string) {
 	if len(in.pipes) == 0 {
 		return "starting", "Starting."
 	}
-	return "delivering", "Delivering: all that SCOM shows has reached Moogsoft."
+	return delivered, "Delivering: all that SCOM shows has reached Moogsoft."
 }
 
 func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 	var out []finding
 	add := func(f finding) { out = append(out, f) }
 	if in.health.StoreFault != "" {
-		f := finding{level: v1.Stopped, cause: "store", text: "this node's store has failed: " + in.health.StoreFault, do: "check the disk that holds DataDir"}
+		f := finding{level: v1.Stopped, cause: "store", area: areaNode, text: "this node's store has failed: " + in.health.StoreFault, do: "check the disk that holds DataDir"}
 		if in.view.Leader != "" && !in.view.Leading { // the cluster goes on without this node
 			f.level, f.text = v1.Degraded, fmt.Sprintf("%s leads, but this node cannot follow: its store has failed: %s", in.view.Leader, in.health.StoreFault)
 		}
 		add(f)
 	}
 	if free := s.Store.FreeBytes; free >= 0 && free < littleSpace && in.health.StoreFault == "" {
-		add(finding{level: v1.Degraded, cause: "disk", text: fmt.Sprintf("The disk that holds this node's DataDir has only %d MB left; the node stops when it is full.", free>>20),
+		add(finding{level: v1.Degraded, cause: "disk", area: areaNode, over: "There is room on the disk again", text: fmt.Sprintf("The disk that holds this node's DataDir has only %d MB left; the node stops when it is full.", free>>20),
 			do: "make room there, such as by removing old logs"})
 	}
 	if slow := in.health.Slow; slow.Text != "" { // before the members, whose loss it explains
@@ -170,21 +210,47 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 	}
 	if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
 		text, do := leaderless(in.view)
-		add(finding{level: v1.Stopped, cause: "no leader", text: text, do: do})
+		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, text: text, do: do})
 	} else if in.view.Alarm != "" {
-		add(finding{level: v1.Degraded, cause: "alarm", text: ended(in.view.Alarm), do: "mend what the message names; until then this cluster has a node less"})
+		add(finding{level: v1.Degraded, cause: "alarm", area: areaNode, text: ended(in.view.Alarm), do: "mend what the message names; until then this cluster has a node less"})
 	}
 	if in.view.Leading && in.trouble.text != "" {
 		level := v1.Stopped
 		if in.trouble.mild {
 			level = v1.Degraded
 		}
-		add(finding{level: level, cause: "trouble", text: in.trouble.text, do: in.trouble.do})
+		f := finding{level: level, cause: "trouble", text: in.trouble.text, do: in.trouble.do, area: in.trouble.area, facts: in.trouble.facts}
+		if f.area == areaSCOM {
+			f.matter, f.over = "scom", "SCOM is read again"
+		}
+		add(f)
 	}
 	out = append(out, n.lasting(in.view, in.leader, in.pipes)...)
 	out = append(out, logonFindings(in.logons)...)
 	out = append(out, in.leader.finding()...)
-	return append(out, clusterFindings(s, in)...)
+	out = append(out, clusterFindings(s, in)...)
+	for i := range out {
+		out[i].locate(s)
+	}
+	return out
+}
+
+// locate adds where the server is to what the log says.
+func (f *finding) locate(s *v1.Status) {
+	url := ""
+	for _, c := range s.SCOM {
+		if f.area == areaSCOM && c.Name == f.server {
+			url = c.URL
+		}
+	}
+	for _, l := range s.LAMs {
+		if f.area == areaLAM && l.Name == f.server {
+			url = l.URL
+		}
+	}
+	if url != "" {
+		f.facts = append([]any{"url", url}, f.facts...)
+	}
 }
 
 func pipelineFindings(p poller.Status) []finding {
@@ -193,10 +259,12 @@ func pipelineFindings(p poller.Status) []finding {
 		out = append(out, finding{level: v1.Stopped, cause: "blocked " + p.Name, text: p.Name + ": " + p.Blocked})
 	}
 	if !p.LAMAwaySince.IsZero() {
-		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LAMBrief,
-			do: cmp.Or(p.LAMDo, "check that the LAM is up and reachable from this node") + "; nothing is lost meanwhile"})
+		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LAMBrief, area: areaLAM, server: p.LAMName,
+			do: cmp.Or(p.LAMDo, "check that the LAM is up and reachable from this node"), over: "LAM " + p.LAMName + " takes events again", tries: p.LAMTries, facts: said(p.LAMSaid, p.LAMBrief)})
 	}
-	if f := (finding{cause: "scom " + p.Name, text: p.SCOMError, do: AboutConsole(p.SCOMFault, p.SCOMError)}); !p.ConsolesDownSince.IsZero() {
+	f := finding{cause: "scom " + p.Name, matter: "scom", area: areaSCOM, server: p.SCOMConsole, text: cmp.Or(p.SCOMBrief, p.SCOMError), do: AboutConsole(p.SCOMFault, p.SCOMError),
+		over: "SCOM is read again", tries: p.SCOMTries, facts: said(p.SCOMSaid, p.SCOMBrief)}
+	if !p.ConsolesDownSince.IsZero() {
 		f.level, f.since = v1.Stopped, p.ConsolesDownSince
 		out = append(out, f)
 	} else if !p.UnansweredSince.IsZero() {
@@ -224,9 +292,9 @@ func closeFindings(s *v1.Status, in verdictInput) []finding {
 			do: "look at the refused close requests below; retry or remove them"})
 	}
 	if in.closes.Error != "" && s.Outbox.Pending > 0 {
-		out = append(out, finding{level: v1.Degraded, cause: "closes wait", since: in.closes.Since,
+		out = append(out, finding{level: v1.Degraded, cause: "closes wait", area: areaSCOM, over: "SCOM takes close requests again", since: in.closes.Since,
 			text: fmt.Sprintf("%d close %s for SCOM: %s", s.Outbox.Pending, plural(s.Outbox.Pending, "request waits", "requests wait"), in.closes.Error),
-			do:   "check the web console, and the rights of the account that closes there; nothing is lost meanwhile"})
+			do:   "check the web console, and the rights of the account that closes there"})
 	}
 	if in.refused > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "closes refused",
@@ -253,14 +321,16 @@ func clusterFindings(s *v1.Status, in verdictInput) []finding {
 	out = append(out, etcdFindings(s)...)
 	for _, c := range s.SCOM {
 		if c.State == "failing" && !c.InUse {
-			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, text: fmt.Sprintf("Delivering, but SCOM server %s failed when it was last tried: %s", c.Name, c.LastError),
-				do: cmp.Or(bySign(c.LastError), "check that web console; it is tried again when it is needed")})
+			out = append(out, finding{level: v1.Degraded, cause: "console " + c.Name, area: areaSCOM, server: c.Name, facts: said(c.LastError, c.Brief),
+				text: fmt.Sprintf("Delivering, but SCOM server %s failed when it was last tried%s: it %s.", c.Name, at(c.LastFailed), cmp.Or(c.Brief, "said "+c.LastError)),
+				do:   cmp.Or(bySign(c.LastError), "check that web console"), over: "SCOM server " + c.Name + " can be used again"})
 		}
 	}
 	for _, l := range s.LAMs {
 		if l.State == "failing" && !l.InUse {
-			out = append(out, finding{level: v1.Degraded, cause: "lam " + l.Name, text: fmt.Sprintf("Delivering, but LAM %s failed when it was last tried: %s", l.Name, l.LastError),
-				do: "check that LAM; it is tried again when it is needed"})
+			out = append(out, finding{level: v1.Degraded, cause: "lam " + l.Name, area: areaLAM, server: l.Name, facts: said(answerOf(l), l.Brief),
+				text: fmt.Sprintf("Delivering, but LAM %s failed when it was last tried%s: it %s.", l.Name, at(l.LastFailed), cmp.Or(l.Brief, "said "+l.LastError)),
+				do:   cmp.Or(l.Do, "check that LAM"), over: "LAM " + l.Name + " can be used again"})
 		}
 	}
 	return out
@@ -284,9 +354,34 @@ func etcdFindings(s *v1.Status) []finding {
 	return out
 }
 
+// said are what a server answered, as keys and values, where the words for it do not say it all.
+func said(answer, words string) []any {
+	if answer == "" || strings.Contains(words, strings.TrimPrefix(answer, "HTTP ")) {
+		return nil
+	}
+	return []any{"said", answer}
+}
+
+// answerOf is what a LAM said, without our words for it, which stand before.
+func answerOf(l v1.LAM) string {
+	return strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(l.LastError, l.Brief), ": "+l.Do), ": ")
+}
+
+// at is when something was, in a sentence.
+func at(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	form := "15:04 UTC"
+	if time.Since(t) > 12*time.Hour {
+		form = "2006-01-02 15:04 UTC"
+	}
+	return " at " + t.UTC().Format(form)
+}
+
 // memberFinding is what a member that cannot help means for the leader. Of a pair, it says what a second loss would do.
 func memberFinding(m v1.Member, pair, etcd bool) []finding {
-	f := finding{level: v1.Degraded, cause: "member " + m.Node}
+	f := finding{level: v1.Degraded, cause: "member " + m.Node, over: m.Node + " is there again"}
 	switch {
 	case time.Since(m.LastContact) >= inContact:
 		f.text = fmt.Sprintf("Delivering, but %s is not in contact.", titled(m))

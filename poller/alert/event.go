@@ -55,6 +55,8 @@ type Away struct {
 	Err        error
 	// What is the matter with it in a few words, and what to Do about it; empty where Err has to say it.
 	What, Do string
+	// Said is what it answered, or how the request ended, in the words of whoever said so; empty where What says it all.
+	Said string
 }
 
 func (a *Away) Error() string { return "LAM " + a.LAM + ": " + a.Err.Error() }

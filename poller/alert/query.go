@@ -51,7 +51,9 @@ type Fault struct {
 	RetryAfter time.Duration
 	// Unknown says that what was asked for may have been done all the same; only of a change.
 	Unknown bool
-	Err     error
+	// What is the matter in a few words that follow the console's name; empty where Err has to say it.
+	What string
+	Err  error
 }
 
 func (f *Fault) Error() string { return "console " + f.Console + ": " + f.Err.Error() }

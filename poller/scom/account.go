@@ -232,9 +232,11 @@ func (a *account) paused(now time.Time) *failure {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	reason, _, _ := strings.Cut(strings.TrimPrefix(a.known.Reason, "HTTP "), ":")
 	return &failure{
 		class: alert.FaultAuth,
 		away:  true,
+		plain: fmt.Sprintf("refuses the log-on of %s (%s); next try %s", a.name, clipTo(reason, 50), a.known.Until.UTC().Format("15:04 UTC")),
 		err: fmt.Errorf("log-on of %s was refused (%s): correct user and password; the next try is at %s, "+LeftAlone,
 			a.name, a.known.Reason, a.known.Until.UTC().Format("15:04:05 UTC")),
 		unsent: true,

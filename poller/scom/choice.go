@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"time"
 
 	"scomconnector/poller/alert"
@@ -15,7 +14,7 @@ type choice struct {
 	current  int
 	failures int  // of current, in a row
 	trial    bool // current was returned to after probes, and has not proved itself yet
-	watching bool // the prober runs; invariant: true whenever current > 0, but for a closed client
+	watching bool // the prober runs; invariant: true whenever a console wants probes, but for a closed client
 	// down are the consoles that have failed since any last succeeded.
 	down []bool
 	// notBefore is until when a console itself asked to be left alone.
@@ -48,7 +47,7 @@ func (c *Client) choose(now time.Time) (*console, error) {
 	if f == nil { // the pause has just ended
 		return con, nil
 	}
-	return nil, &alert.Fault{Class: f.class, Console: con.conf.Name, All: true, RetryAfter: c.wait(now), Err: f.err}
+	return nil, &alert.Fault{Class: f.class, Console: con.conf.Name, All: true, RetryAfter: c.wait(now), What: f.brief(), Err: f.err}
 }
 
 // usable reports whether the console could be asked without a log-on that might lock the account.
@@ -58,7 +57,7 @@ func (c *console) usable(now time.Time) bool {
 
 // failed notes a failure of con and makes it a Fault.
 func (c *Client) failed(con *console, f *failure, now time.Time) *alert.Fault {
-	con.noteFailure(f.err, now)
+	con.noteFailure(f, now)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	ch := &c.choice
@@ -75,7 +74,8 @@ func (c *Client) failed(con *console, f *failure, now time.Time) *alert.Fault {
 			c.moveOn(now)
 		}
 	}
-	fault := &alert.Fault{Class: f.class, Console: con.conf.Name, All: all, Err: f.err}
+	c.watchOthers()
+	fault := &alert.Fault{Class: f.class, Console: con.conf.Name, All: all, What: f.brief(), Err: f.err}
 	if all {
 		fault.RetryAfter = c.wait(now)
 	}
@@ -148,17 +148,36 @@ func (c *Client) next(now time.Time) int {
 func (c *Client) use(i int, why string) {
 	from := c.consoles[c.choice.current].conf.Name
 	c.choice.current, c.choice.failures, c.choice.trial = i, 0, false
-	if !slices.Contains(c.choice.down, false) {
-		c.log.Debug(why, "from", from, "to", c.consoles[i].conf.Name) // going round in circles
-	} else {
-		c.log.Warn(why, "from", from, "to", c.consoles[i].conf.Name)
-	}
-	if i > 0 && !c.choice.watching {
+	c.log.Debug(why, "from", from, "to", c.consoles[i].conf.Name) // what people are told is why: that the other one fails, or works again
+	c.watchOthers()
+}
+
+// watchOthers sees to it that the prober runs while it is wanted. c.mu is held.
+func (c *Client) watchOthers() {
+	if !c.choice.watching && len(c.probed()) > 0 {
 		c.choice.watching = c.start(c.watch)
 	}
 }
 
-// watch probes the consoles that are better than the current one until the first is in use again.
+// probed are the consoles that want probes: those better than the current one, to go back to, and any other that has failed, so
+// that people see whether it could be used again. c.mu is held.
+func (c *Client) probed() []int {
+	var all []int
+	for i, con := range c.consoles {
+		if i < c.choice.current || i > c.choice.current && con.failing() {
+			all = append(all, i)
+		}
+	}
+	return all
+}
+
+func (c *console) failing() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status.state == StateFailing
+}
+
+// watch probes consoles as long as any wants that.
 func (c *Client) watch() {
 	tick := time.NewTicker(c.cfg.ProbeEvery)
 	defer tick.Stop()
@@ -170,14 +189,14 @@ func (c *Client) watch() {
 			return
 		}
 		c.mu.Lock()
-		better := c.choice.current
-		if better == 0 {
+		better, probed := c.choice.current, c.probed()
+		if len(probed) == 0 {
 			c.choice.watching = false
 			c.mu.Unlock()
 			return
 		}
 		c.mu.Unlock()
-		for i := range better {
+		for _, i := range probed {
 			if c.Ping(c.base, i) != nil {
 				goodSince[i] = time.Time{}
 			} else if goodSince[i].IsZero() {
@@ -230,6 +249,6 @@ func (c *Client) Ping(ctx context.Context, i int) error {
 		}
 		return fmt.Errorf("console %s: %w", con.conf.Name, err)
 	}
-	con.noteLatency(time.Since(start))
+	con.notePing(time.Since(start))
 	return nil
 }

@@ -147,3 +147,47 @@ func TestRetryAfterOfTheLastConsoleLeftIsHandedOn(t *testing.T) {
 		}
 	})
 }
+
+// A spare that failed once is looked at by probes, without a log-on, and shown as reachable once they are answered; what only
+// an operator can mend stays failing whatever the probes say.
+func TestASpareThatFailedIsProbed(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault scomtest.Faults
+		want  State
+	}{
+		"it was away":            {fault: scomtest.Faults{Down: true}, want: StateReachable},
+		"it answered 500":        {fault: scomtest.Faults{Status: 500}, want: StateReachable},
+		"it refuses the account": {fault: scomtest.Faults{WrongPassword: true}, want: StateFailing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, scomtest.Options{}, []scomtest.ConsoleOptions{{}, {}}, nil)
+				w.consoles[0].Set(scomtest.Faults{Down: true})
+				w.consoles[1].Set(c.fault)
+				for w.client.Status()[1].State != StateFailing {
+					if _, _, err := w.poll(alert.Query{}); err == nil {
+						t.Fatal("a poll succeeded")
+					}
+				}
+				w.consoles[0].Heal()
+				time.Sleep(6 * time.Minute) // a refused account is left alone
+				w.client.Use(0)
+				w.mustPoll()
+				logons := w.consoles[1].Counters().Logons
+				time.Sleep(90 * time.Second)
+				if got := w.client.Status()[1].State; got != StateFailing {
+					t.Errorf("while it fails its state is %s", got)
+				}
+				w.consoles[1].Heal()
+				time.Sleep(2 * time.Minute)
+				s := w.client.Status()[1]
+				if s.State != c.want || s.InUse {
+					t.Errorf("got state %s, in use %v; want %s: %s", s.State, s.InUse, c.want, s.Brief)
+				}
+				if got := w.consoles[1].Counters().Logons; got != logons {
+					t.Error("a probe logged on")
+				}
+			})
+		})
+	}
+}

@@ -47,6 +47,6 @@ func (c *console) faultOf(err error) error {
 	if !ok {
 		return err
 	}
-	c.noteFailure(f.err, time.Now())
-	return &alert.Fault{Class: f.class, Console: c.conf.Name, RetryAfter: f.retryAfter, Err: f.err}
+	c.noteFailure(f, time.Now())
+	return &alert.Fault{Class: f.class, Console: c.conf.Name, RetryAfter: f.retryAfter, What: f.brief(), Err: f.err}
 }

@@ -50,7 +50,7 @@ func (c *Client) sameGroup(con *console, group string) error {
 	text := fmt.Sprintf("this console belongs to the management group %s, and %s %s: it is not used",
 		clip(group), whose, clip(c.group))
 	con.noteForeign(text)
-	return &failure{class: alert.FaultTransport, away: true, err: fmt.Errorf("%s", text)}
+	return &failure{class: alert.FaultTransport, away: true, lasting: true, plain: fmt.Sprintf("belongs to the management group %s, and %s %s", clipTo(group, 40), whose, clipTo(c.group, 40)), err: fmt.Errorf("%s", text)}
 }
 
 // noteForeign keeps why the console is refused for its group, which a later fault of another kind must not hide; empty: it is not.

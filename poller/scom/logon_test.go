@@ -82,8 +82,8 @@ func TestWrongPasswordCostsOneBadLogOnThenMinutes(t *testing.T) {
 		if strings.Contains(w.log.String(), "simulated") {
 			t.Errorf("the log shows the password:\n%s", w.log)
 		}
-		if got := strings.Count(w.log.String(), "[ERROR]"); got != 4 {
-			t.Errorf("%d errors in the log, want one for each refusal:\n%s", got, w.log)
+		if got := strings.Count(w.log.String(), "log-on refused, the account is left alone"); got != 4 {
+			t.Errorf("%d of them in the log, want one for each refusal:\n%s", got, w.log)
 		}
 	})
 }

@@ -31,7 +31,8 @@ func (c *console) poll(ctx context.Context, q alert.Query, row func(alert.Row) e
 		if errors.Is(err, errSessionOver) {
 			c.drop(s)
 			return alert.Answer{}, &failure{class: alert.FaultAuth, away: true,
-				err: fmt.Errorf("refused although the log-on was accepted a moment ago: may %s read alerts? %w", c.account.name, err)}
+				plain: "lets " + c.account.name + " log on, but not read alerts",
+				err:   fmt.Errorf("refused although the log-on was accepted a moment ago: may %s read alerts? %w", c.account.name, err)}
 		}
 	}
 	if errors.Is(err, errHTML) {

@@ -29,7 +29,11 @@ type failure struct {
 	retryAfter time.Duration // what the console itself asked for
 	// unsent: the console has not done what was asked for. Mostly nobody can tell.
 	unsent bool
-	err    error
+	// lasting: the console was reached and will say the same again until somebody mends it; a probe proves nothing against it.
+	lasting bool
+	// plain are the few words of brief, where the error's own kind does not give them.
+	plain string
+	err   error
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -44,6 +48,13 @@ type timeout struct {
 	text  string
 	after time.Duration
 }
+
+// Stages of a request.
+const (
+	noConnection = "no connection"
+	noAnswer     = "no answer"
+	noByte       = "the answer stopped: no byte"
+)
 
 func (t *timeout) Error() string { return fmt.Sprintf("%s within %v", t.text, t.after) }
 
@@ -124,8 +135,8 @@ type request struct {
 func (c *console) do(ctx context.Context, r request) (*reply, error) {
 	reqCtx, dog := newWatchdog(ctx)
 	cfg := &c.client.cfg
-	connect := &timeout{"no connection", cfg.ConnectTimeout}
-	answer := &timeout{"no answer", cfg.FirstByte}
+	connect := &timeout{noConnection, cfg.ConnectTimeout}
+	answer := &timeout{noAnswer, cfg.FirstByte}
 	if r.slow {
 		answer.after = cfg.FirstByteSlow
 	}
@@ -147,7 +158,7 @@ func (c *console) do(ctx context.Context, r request) (*reply, error) {
 		defer dog.end()
 		return nil, c.explain(ctx, reqCtx, err, !connected)
 	}
-	out := &reply{Response: resp, ctx: reqCtx, dog: dog, stall: &timeout{"the answer stopped: no byte", cfg.Stall}, waited: time.Since(start)}
+	out := &reply{Response: resp, ctx: reqCtx, dog: dog, stall: &timeout{noByte, cfg.Stall}, waited: time.Since(start)}
 	if f := misdirected(resp); f != nil {
 		out.close()
 		return nil, f
@@ -185,7 +196,9 @@ func misdirected(resp *http.Response) *failure {
 		if u, err := url.Parse(resp.Header.Get("Location")); err == nil && u.Path != "" {
 			to = clip(u.Host + u.Path) // without the query, which may hold a ticket
 		}
-		return broken("HTTP %d: the console sends us to %s: wrong path in its URL, or a log-on page", resp.StatusCode, to)
+		f := broken("HTTP %d: the console sends us to %s: wrong path in its URL, or a log-on page", resp.StatusCode, to)
+		f.plain = fmt.Sprintf("redirects (HTTP %d), which is not followed", resp.StatusCode)
+		return f
 	}
 	if resp.StatusCode < 300 && strings.Contains(strings.ToLower(resp.Header.Get("Content-Type")), "html") {
 		return &failure{class: alert.FaultTransport, err: errHTML}
@@ -257,6 +270,7 @@ func refused(a small) *failure {
 		text += ": is the path in the console's URL right (usually /OperationsManager)?"
 	}
 	f := broken("%s", text)
+	f.plain = briefStatus(a.status)
 	if seconds, err := strconv.Atoi(a.header.Get("Retry-After")); err == nil && seconds > 0 {
 		const most = 6 * time.Minute // the default of UpperTimeoutBound: no console decides more
 		f.retryAfter = min(time.Duration(min(seconds, 3600))*time.Second, most)

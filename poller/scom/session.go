@@ -206,13 +206,18 @@ func onlyAway(err error) error {
 }
 
 // askMode learns how the console wants to be logged on to, which decides nothing but a warning, and whether it answers at all: one that
-// breaks the connection or shows a page would leave it open what became of a log-on, and two such silence the account everywhere.
+// breaks the connection, shows a page or answers with an error would leave it open what became of a log-on, and two such silence the
+// account everywhere.
 func (c *console) askMode(ctx context.Context) error {
 	mode, err := c.small(ctx, request{method: "GET", path: pathMode, repeatable: true, anonymous: true})
-	if err == nil {
-		c.noteMode(mode)
+	if err != nil {
+		return err
 	}
-	return err
+	if mode.status >= http.StatusInternalServerError {
+		return refused(mode)
+	}
+	c.noteMode(mode)
+	return nil
 }
 
 func (c *console) noteMode(mode small) {
@@ -245,7 +250,7 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 	message := errorMessage(a.body)
 	switch {
 	case c.conf.Auth == AuthNetwork && windowsFirst(a, message):
-		return nil, &failure{class: alert.FaultAuth, away: true,
+		return nil, &failure{class: alert.FaultAuth, away: true, plain: "wants Windows authentication",
 			err: errors.New(`log-on: the console wants Windows authentication: set "Auth" of this server to windows or kerberos, or use another console`)}
 	case logOnRefused(a.status, message):
 		return nil, c.refusedLogOn(ctx, c.logOnReason(a.status, message))
@@ -269,7 +274,7 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 // refusedLogOn notes that this console has refused the account and returns what to report.
 func (c *console) refusedLogOn(ctx context.Context, reason string) error {
 	until := c.account.refuse(ctx, c.conf.Name, time.Now(), reason)
-	c.client.log.Error("log-on refused, the account is left alone for a while: correct user and password", "console", c.conf.Name,
+	c.client.log.Debug("log-on refused, the account is left alone for a while: correct user and password", "console", c.conf.Name,
 		"user", c.account.name, "reason", reason, "until", until.UTC().Format("15:04:05 UTC"))
 	return c.account.paused(time.Now())
 }

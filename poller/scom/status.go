@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"scomconnector/poller/alert"
 )
 
 // ConsoleStatus is what is known about one console.
@@ -19,6 +21,7 @@ type ConsoleStatus struct {
 	// the time in LastFailed.
 	LastError  string
 	LastFailed time.Time
+	Brief      string // the last failure in a few words that follow the console's name
 	Group      string // its management group, where the server tells
 	Warning    string // a fact that an operator should mend; empty if there is none
 	Features   Features
@@ -34,6 +37,8 @@ const (
 	StateUnknown State = "unknown" // never polled
 	StateOK      State = "ok"
 	StateFailing State = "failing"
+	// StateReachable: it failed, another one is in use and works, and this one answers probes again.
+	StateReachable State = "reachable"
 )
 
 // health is a console's part of Status. Guarded by console.mu.
@@ -43,6 +48,14 @@ type health struct {
 	latency    time.Duration
 	lastError  string
 	lastFailed time.Time
+	brief      string
+	lasting    bool      // a probe proves nothing against lastError
+	pinged     time.Time // when a probe succeeded last
+}
+
+// reachable reports whether probes have shown since that it is there again.
+func (h *health) reachable() bool {
+	return h.state == StateFailing && !h.lasting && h.pinged.After(h.lastFailed)
 }
 
 // Status describes all consoles in priority order.
@@ -55,6 +68,15 @@ func (c *Client) Status() []ConsoleStatus {
 		list[i] = con.describe()
 		list[i].InUse = i == current
 	}
+	// Of a spare a probe is all there is to know until it is needed; a better one than that in use is tried by and by.
+	for i := current + 1; i < len(c.consoles); i++ {
+		con := c.consoles[i]
+		con.mu.Lock()
+		if list[current].State == StateOK && con.status.reachable() {
+			list[i].State = StateReachable
+		}
+		con.mu.Unlock()
+	}
 	return list
 }
 
@@ -64,7 +86,7 @@ func (c *console) describe() ConsoleStatus {
 	s := ConsoleStatus{
 		Name: c.conf.Name, URL: c.conf.URL, Priority: c.conf.Priority,
 		State: c.status.state, LastOK: c.status.lastOK, Latency: c.status.latency,
-		LastError: c.status.lastError, LastFailed: c.status.lastFailed, Group: c.group,
+		LastError: c.status.lastError, LastFailed: c.status.lastFailed, Brief: c.status.brief, Group: c.group,
 		Warning: c.conf.warning(),
 	}
 	if c.session != nil {
@@ -98,6 +120,13 @@ func (c *console) found() []string {
 	return all
 }
 
+// notePing takes note of a probe that was answered after d.
+func (c *console) notePing(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.latency, c.status.pinged = d, time.Now()
+}
+
 func (c *console) noteLatency(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,14 +134,15 @@ func (c *console) noteLatency(d time.Duration) {
 }
 
 // noteFailure logs a failure when it is a new one.
-func (c *console) noteFailure(err error, now time.Time) {
-	text := err.Error()
+func (c *console) noteFailure(f *failure, now time.Time) {
+	text := f.Error()
 	c.mu.Lock()
 	news := c.status.state != StateFailing || c.status.lastError != text
 	c.status.state, c.status.lastError, c.status.lastFailed = StateFailing, text, now
+	c.status.brief, c.status.lasting = f.brief(), f.lasting || f.class == alert.FaultAuth || f.class == alert.FaultCriteria
 	c.mu.Unlock()
 	if news {
-		c.client.log.Warn("web console failed", "console", c.conf.Name, "error", text)
+		c.client.log.Debug("web console failed", "console", c.conf.Name, "error", text)
 	}
 }
 
@@ -122,6 +152,6 @@ func (c *console) noteSuccess(now time.Time) {
 	c.status.state, c.status.lastOK = StateOK, now
 	c.mu.Unlock()
 	if back {
-		c.client.log.Info("web console works again", "console", c.conf.Name)
+		c.client.log.Debug("web console works again", "console", c.conf.Name)
 	}
 }

@@ -282,7 +282,7 @@ func notUTC(one sample, ahead time.Duration, proof string) *failure {
 	f := broken("its times are not UTC but %s: alert %s is dated %s, and %s. Local times repeat when summer time ends, so changes would be lost: "+
 		"this console is not used. Set the web console server's time zone to UTC, or use a console that offers the column lastmodifiedutc",
 		offset(ahead), one.id, one.at.Time().Format(time.RFC3339), proof)
-	f.away = true
+	f.away, f.lasting, f.plain = true, true, "gives times that are not UTC, and is not used"
 	return f
 }
 
@@ -290,7 +290,7 @@ func notUTC(one sample, ahead time.Duration, proof string) *failure {
 func misread(one sample, by time.Duration) *failure {
 	f := broken("it reads dates in queries not as UTC but %s (tested on alert %s), so alerts would be left out: this console is not used. "+
 		"Set CriteriaDateForm to iso; if it does not understand that form, set the web console server's time zone to UTC", offset(by), one.id)
-	f.away = true
+	f.away, f.lasting, f.plain = true, true, "reads dates in queries not as UTC, and is not used"
 	return f
 }
 

@@ -170,7 +170,7 @@ func (c *Client) call(ctx context.Context, r call, read func(small) error) error
 	}
 	// Only what says that the console is away moves the polls to another one, too: an alert that SCOM cannot
 	// change must not.
-	fault := &alert.Fault{Class: f.class, Console: con.conf.Name, All: true, RetryAfter: f.retryAfter, Err: f.err}
+	fault := &alert.Fault{Class: f.class, Console: con.conf.Name, All: true, RetryAfter: f.retryAfter, What: f.brief(), Err: f.err}
 	if f.away {
 		fault = c.failed(con, f, time.Now())
 	}
