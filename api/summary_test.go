@@ -16,10 +16,10 @@ func TestTheTileIsAboutTheServerInUse(t *testing.T) {
 		servers []endpoint
 		want    summary
 	}{
-		"it works":                                   {self, []endpoint{one("ok", true), two("unknown", false)}, summary{"ok", "Connected", "one"}},
-		"it fails":                                   {self, []endpoint{one("failing", true), two("unknown", false)}, summary{"failing", "Failing", "one"}},
-		"both fail":                                  {self, []endpoint{one("failing", true), two("failing", false)}, summary{"failing", "Failing", "one, two"}},
-		"it works, and the spare fails":              {self, []endpoint{one("ok", true), two("failing", false)}, summary{"warn", "Connected", "one; failing: two"}},
+		"it works":                      {self, []endpoint{one("ok", true), two("unknown", false)}, summary{"ok", "Connected", "one"}},
+		"it fails":                      {self, []endpoint{one("failing", true), two("unknown", false)}, summary{"failing", "Failing", "one"}},
+		"both fail":                     {self, []endpoint{one("failing", true), two("failing", false)}, summary{"failing", "Failing", "one, two"}},
+		"it works, and the spare fails": {self, []endpoint{one("ok", true), two("failing", false)}, summary{"warn", "Connected", "one; failing: two"}},
 		"it works, and the spare can be used again":  {self, []endpoint{one("ok", true), two("reachable", false)}, summary{"ok", "Connected", "one"}},
 		"it was not asked yet":                       {self, []endpoint{one("unknown", true), two("unknown", false)}, summary{"unknown", "Not known yet", "one"}},
 		"it was not asked yet, and the spare failed": {self, []endpoint{one("unknown", true), two("failing", false)}, summary{"warn", "Not known yet", "one; failing: two"}},

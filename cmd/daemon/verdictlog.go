@@ -175,7 +175,7 @@ func (l *verdictLog) see(now time.Time, f finding) {
 // tell writes what there is to say of one matter, if it is time. proven: what is not to be seen any more is over.
 func (l *verdictLog) tell(now time.Time, m *matter, p affairs, proven bool) {
 	lasts := now.Sub(m.changed) >= steady
-	begins := m.is && lasts && now.Sub(m.reworded) >= steady && !(m.on && m.saidLately(now))
+	begins := m.is && lasts && now.Sub(m.reworded) >= steady && (!m.on || !m.saidLately(now))
 	ends := !m.is && m.on && lasts && proven
 	passed := !m.is && !m.on && m.times > 0 && lasts && proven // before it was told
 	if passed && m.tries == 0 {

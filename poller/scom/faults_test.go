@@ -23,10 +23,10 @@ func TestFaultsOfASingleConsole(t *testing.T) {
 		took   time.Duration
 	}{
 		{"down", scomtest.Faults{Down: true}, alert.FaultTransport, "connection", 0},
-		{"hanging from the start", scomtest.Faults{Hang: true}, alert.FaultTimeout, "no answer within 10s", 10 * time.Second},
-		{"hanging at the log-on", scomtest.Faults{Hang: true, Path: "authenticate"}, alert.FaultTimeout, "no answer within 10s", 10 * time.Second},
-		{"hanging at the rows", scomtest.Faults{Hang: true, Path: "data/alert"}, alert.FaultTimeout, "no answer within 10s", 10 * time.Second},
-		{"hanging after the head", scomtest.Faults{HangBody: true, Path: "data/alert"}, alert.FaultTimeout, "the answer stopped: no byte within 10s", 10 * time.Second},
+		{"hanging from the start", scomtest.Faults{Hang: true}, alert.FaultTimeout, "no answer within 10 s", 10 * time.Second},
+		{"hanging at the log-on", scomtest.Faults{Hang: true, Path: "authenticate"}, alert.FaultTimeout, "no answer within 10 s", 10 * time.Second},
+		{"hanging at the rows", scomtest.Faults{Hang: true, Path: "data/alert"}, alert.FaultTimeout, "no answer within 10 s", 10 * time.Second},
+		{"hanging after the head", scomtest.Faults{HangBody: true, Path: "data/alert"}, alert.FaultTimeout, "the answer stopped: no byte within 10 s", 10 * time.Second},
 		{"503", scomtest.Faults{Status: 503}, alert.FaultTransport, "HTTP 503 Service Unavailable", 0},
 		{"404", scomtest.Faults{Status: 404}, alert.FaultTransport, "is the path in the console's URL right", 0},
 		{"HTML", scomtest.Faults{HTML: true}, alert.FaultTransport, "HTML came instead of JSON", 0},
@@ -79,7 +79,7 @@ func TestUnreachableConsoleTimesOutAfterConnectTimeout(t *testing.T) {
 		w.net.Cut("connector", "c1")
 		start := time.Now()
 		f := w.mustFail(alert.FaultTimeout)
-		if got := time.Since(start); got != 5*time.Second || !strings.Contains(f.Error(), "no connection within 5s") {
+		if got := time.Since(start); got != 5*time.Second || !strings.Contains(f.Error(), "no connection within 5 s") {
 			t.Errorf("got %v after %v", f, got)
 		}
 		w.net.Heal("connector", "c1")

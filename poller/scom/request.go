@@ -56,7 +56,7 @@ const (
 	noByte       = "the answer stopped: no byte"
 )
 
-func (t *timeout) Error() string { return fmt.Sprintf("%s within %v", t.text, t.after) }
+func (t *timeout) Error() string { return fmt.Sprintf("%s within %g s", t.text, t.after.Seconds()) }
 
 // watchdog cancels a request when its present stage takes too long. A stage is armed only while
 // this program waits for the console: a slow consumer of the rows is not the console's fault.
