@@ -18,6 +18,7 @@ var floors = map[string]int{
 	"poller/normalise":      1,
 	"cluster":               2,
 	"cluster/port":          2,
+	"cluster/datadir":       2,
 	"cluster/raftnode":      2,
 	"cluster/etcdnode":      2,
 	"poller":                2,
@@ -40,8 +41,8 @@ var floors = map[string]int{
 // sideways are the arrows allowed within a floor.
 var sideways = map[string][]string{
 	"cluster/port":          {"cluster"},
-	"cluster/raftnode":      {"cluster", "cluster/port"},
-	"cluster/etcdnode":      {"cluster", "cluster/port"},
+	"cluster/raftnode":      {"cluster", "cluster/port", "cluster/datadir"},
+	"cluster/etcdnode":      {"cluster", "cluster/port", "cluster/datadir"},
 	"api":                   {"api/v1"},
 	"api/client":            {"api/v1"},
 	"cmd/settings/scaffold": {"cmd/settings", "cmd/settings/pki"},

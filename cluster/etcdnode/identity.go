@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"scomconnector/cluster/datadir"
 	"scomconnector/cluster/state"
 )
 
@@ -33,11 +34,8 @@ func randomID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// loadIdentity makes the folder, and a new identity where there is none.
+// loadIdentity reads the identity from the folder, and makes a new one where there is none.
 func loadIdentity(dir, nodeID string) (identity, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return identity{}, fmt.Errorf("use the data folder %s: %w", dir, err)
-	}
 	data, err := os.ReadFile(identityPath(dir))
 	if errors.Is(err, fs.ErrNotExist) {
 		return identity{NodeID: nodeID, Incarnation: randomID()}, nil
@@ -57,19 +55,8 @@ func loadIdentity(dir, nodeID string) (identity, error) {
 
 // save replaces the file at once.
 func (id identity) save(dir string) error {
-	tmp := identityPath(dir) + ".new"
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("use the data folder %s: %w", dir, err)
-	}
-	_, err = f.Write(encodeJSON(id))
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(tmp, identityPath(dir))
-	}
-	if err != nil {
-		os.Remove(tmp)
-		return fmt.Errorf("use the data folder %s: %w", dir, err)
+	if err := datadir.Replace(identityPath(dir), encodeJSON(id)); err != nil {
+		return datadir.Unusable(dir, err)
 	}
 	return nil
 }

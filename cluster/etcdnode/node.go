@@ -3,6 +3,7 @@ package etcdnode
 import (
 	"context"
 	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/datadir"
 	"scomconnector/cluster/port"
 )
 
@@ -18,6 +20,7 @@ import (
 type Node struct {
 	cfg     Config
 	log     hclog.Logger
+	lock    *os.File // of DataDir
 	kv      kv
 	replica *replica
 	port    *port.Port
@@ -38,6 +41,7 @@ type Node struct {
 	seen       int64     // highest revision
 	contact    time.Time // last answer of etcd with a majority; zero: none yet
 	trouble    string    // why there is none now
+	doing      string    // what to do about it
 	lasting    bool      // only a person can mend it
 	said       string    // what of it was logged last
 	emptySince time.Time // since when etcd holds no cluster
@@ -74,13 +78,18 @@ func Open(cfg Config, log hclog.Logger, reg prometheus.Registerer) (*Node, error
 	if err != nil {
 		return nil, err
 	}
+	lock, err := datadir.Lock(cfg.DataDir)
+	if err != nil {
+		return nil, err
+	}
 	id, err := loadIdentity(cfg.DataDir, cfg.NodeID)
 	if err != nil {
+		lock.Close()
 		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	n := &Node{
-		cfg: cfg, log: log, replica: newReplica(), peers: map[string]*sibling{}, hash: port.MembersHash(cfg.Members), process: randomID(),
+		cfg: cfg, log: log, lock: lock, replica: newReplica(), peers: map[string]*sibling{}, hash: port.MembersHash(cfg.Members), process: randomID(),
 		reload: make(chan struct{}, 1), failed: make(chan struct{}), opened: time.Now(), stop: cancel, stopped: make(chan struct{}),
 		writes: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "scomconnector_store_write_duration_seconds",
@@ -101,6 +110,7 @@ func Open(cfg Config, log hclog.Logger, reg prometheus.Registerer) (*Node, error
 	if err := n.open(ctx, reg); err != nil {
 		cancel()
 		n.port.Close()
+		lock.Close()
 		return nil, err
 	}
 	n.start(ctx)
@@ -168,7 +178,7 @@ func (n *Node) Close() error {
 		}
 		rev := n.seenRevision()
 		err = n.remember(func(id *identity) { id.Clean, id.Revision = n.planned.Load(), max(id.Revision, rev) })
-		err = errors.Join(err, n.kv.Close())
+		err = errors.Join(err, n.kv.Close(), n.lock.Close())
 	})
 	return err
 }

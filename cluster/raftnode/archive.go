@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/datadir"
 	"scomconnector/cluster/state"
 )
 
@@ -104,7 +105,7 @@ func (d *disk) archive(name string, write func(io.Writer) error) error {
 	if err := os.Rename(tmp, filepath.Join(d.archivePath(), name)); err != nil {
 		return d.unusable(err)
 	}
-	return errors.Join(syncDir(d.archivePath()), syncDir(d.dir))
+	return errors.Join(datadir.SyncDir(d.archivePath()), datadir.SyncDir(d.dir))
 }
 
 func writeArchive(path string, write func(io.Writer) error) error {
@@ -176,7 +177,7 @@ func (d *disk) finishWipe() error {
 	if err := os.MkdirAll(d.raftPath(), 0o700); err != nil {
 		return d.unusable(err)
 	}
-	if err := syncDir(d.dir); err != nil {
+	if err := datadir.SyncDir(d.dir); err != nil {
 		return d.unusable(err)
 	}
 	if err := d.create(); err != nil {

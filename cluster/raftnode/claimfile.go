@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"scomconnector/cluster/datadir"
 )
 
 // fileClaims keeps claims as files of a folder on a share that both nodes reach, one "claim-EPOCH" each. The file is made with
@@ -137,7 +139,7 @@ func writeClaim(path string, text []byte) error {
 	if err = errors.Join(err, file.Close()); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	return datadir.SyncDir(filepath.Dir(path))
 }
 
 func readClaim(path string) ([]byte, error) {
@@ -174,7 +176,7 @@ func CheckClaimDir(ctx context.Context, dir string) error {
 		}
 		path := filepath.Join(dir, "check-"+rand.Text())
 		err := writeClaim(path, []byte("scomconnector may write here\n"))
-		if errors.Is(err, fs.ErrPermission) || errors.Is(err, errReadOnly) {
+		if errors.Is(err, fs.ErrPermission) || errors.Is(err, datadir.ErrReadOnly) {
 			return fmt.Errorf("%s cannot be written to: give the account that runs scomconnector the right to make files there: %w", dir, err)
 		}
 		if err != nil {

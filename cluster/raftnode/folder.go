@@ -15,6 +15,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/datadir"
 )
 
 // folder is where a node keeps its data: *disk or *Memory.
@@ -50,41 +51,19 @@ func (d *disk) snapshotPath() string { return filepath.Join(d.dir, "raft", "snap
 
 // openDisk makes the folder if there is none, and locks it.
 func openDisk(dir string, log hclog.Logger) (*disk, error) {
-	d := &disk{dir: dir, log: log}
-	if err := os.MkdirAll(d.raftPath(), 0o700); err != nil {
-		return nil, d.unusable(err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	lock, err := datadir.Lock(dir)
 	if err != nil {
+		return nil, err
+	}
+	d := &disk{dir: dir, log: log, lock: lock}
+	if err := os.MkdirAll(d.raftPath(), 0o700); err != nil {
+		lock.Close()
 		return nil, d.unusable(err)
 	}
-	// A process that is just ending may still hold it.
-	for end := time.Now().Add(time.Second); ; time.Sleep(50 * time.Millisecond) {
-		held, err := lockFile(f)
-		if err == nil && held {
-			d.lock = f
-			return d, nil
-		}
-		if err != nil || time.Now().After(end) {
-			f.Close()
-			if err != nil {
-				return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
-			}
-			return nil, fmt.Errorf("the data folder %s is in use by another process: is scomconnector already running?", dir)
-		}
-	}
+	return d, nil
 }
 
-// unusable says what to do about a folder that cannot be written to.
-func (d *disk) unusable(err error) error {
-	switch {
-	case isDiskFull(err):
-		return fmt.Errorf("the disk of the data folder %s is full: free some space and start again; nothing is lost: %w", d.dir, err)
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, errReadOnly):
-		return fmt.Errorf("the data folder %s cannot be written to: give the account that runs scomconnector full access to it: %w", d.dir, err)
-	}
-	return fmt.Errorf("use the data folder %s: %w", d.dir, err)
-}
+func (d *disk) unusable(err error) error { return datadir.Unusable(d.dir, err) }
 
 func (d *disk) load() (identity, bool, error) {
 	data, err := os.ReadFile(d.identityPath())
@@ -107,27 +86,10 @@ func (d *disk) save(id identity) error {
 	if err != nil {
 		return err
 	}
-	tmp := d.identityPath() + ".new"
-	if err := writeSynced(tmp, data); err != nil {
-		os.Remove(tmp)
+	if err := datadir.Replace(d.identityPath(), data); err != nil {
 		return d.unusable(err)
 	}
-	if err := os.Rename(tmp, d.identityPath()); err != nil {
-		return d.unusable(err)
-	}
-	return syncDir(d.dir)
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	return errors.Join(err, f.Close())
+	return nil
 }
 
 func (d *disk) marked() (bool, error) {
@@ -142,7 +104,7 @@ func (d *disk) unmark() error {
 	if err := os.Remove(d.markPath()); err != nil {
 		return fmt.Errorf("delete the one-time bootstrap mark: %w", err)
 	}
-	return syncDir(d.dir)
+	return datadir.SyncDir(d.dir)
 }
 
 // open opens the store for writing. The folder must have been checked.
@@ -181,7 +143,7 @@ func (d *disk) create() error {
 	if err := os.Rename(tmp, d.boltPath()); err != nil {
 		return err
 	}
-	return syncDir(d.raftPath())
+	return datadir.SyncDir(d.raftPath())
 }
 
 func openBolt(path string, readOnly bool) (*raftboltdb.BoltStore, error) {

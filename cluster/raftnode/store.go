@@ -12,6 +12,8 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"scomconnector/cluster/datadir"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -81,7 +83,7 @@ func (s *store) noteFull(err error) {
 		return
 	}
 	mine := &err
-	if !isDiskFull(err) || !s.full.CompareAndSwap(nil, mine) {
+	if !datadir.IsDiskFull(err) || !s.full.CompareAndSwap(nil, mine) {
 		return
 	}
 	time.AfterFunc(s.fullPatience(), func() {
@@ -154,7 +156,7 @@ func (s *store) write(op string, f func() error) error {
 		return nil
 	}
 	err = fmt.Errorf("write to the store (%s): %w", op, err)
-	if !isDiskFull(err) {
+	if !datadir.IsDiskFull(err) {
 		s.giveUp(err)
 	}
 	return err
