@@ -105,7 +105,9 @@ func unable(m v1.Member) string {
 	switch {
 	case m.Fault != "":
 		return fmt.Sprintf("%s is out of contact (%s)", m.Node, brief(m.Fault))
-	case !m.Voter && m.Part != "":
+	case m.Part == v1.PartAway:
+		return m.Node + " is out of contact"
+	case m.Part == v1.PartWithout:
 		return fmt.Sprintf("%s does not reach the etcd", m.Node)
 	case !m.Voter:
 		return fmt.Sprintf("%s has no vote yet, since it is new, or was away and is catching up", m.Node)

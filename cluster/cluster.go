@@ -131,6 +131,8 @@ type View struct {
 	Members []MemberView
 	// Waiting says, in one sentence, whom or what this node waits for before it can take part; else empty.
 	Waiting string
+	// Do says in a clause what a person can do about it; empty: to start the nodes that it waits for.
+	Do string
 	// Alarm is a fault between the nodes that only a person can mend, in one sentence; else empty.
 	Alarm string
 	// Start counts the starts of this node's process on its data; CleanStart: the one before ended as planned.

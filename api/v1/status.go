@@ -170,13 +170,20 @@ type LAM struct {
 	Warning    string    `json:"warning,omitempty"`
 }
 
+// What a member's Part may be.
+const (
+	PartReady   = "ready"
+	PartWithout = "without etcd"
+	PartAway    = "out of contact"
+)
+
 // Member is one node of the cluster, as seen by the node that answers.
 type Member struct {
 	Node        string    `json:"node"`
 	Role        string    `json:"role"`
 	URL         string    `json:"url"`
 	Voter       bool      `json:"voter"`          // it has a vote; with an etcd: it is in contact with it, and could lead
-	Part        string    `json:"part,omitempty"` // with an etcd, in its own words: "ready", "without etcd"
+	Part        string    `json:"part,omitempty"` // only with an etcd: what the member could do there
 	Leader      bool      `json:"leader"`
 	LastContact time.Time `json:"lastContact,omitzero"`
 	Version     string    `json:"version"`

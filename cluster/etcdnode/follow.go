@@ -134,7 +134,8 @@ func (n *Node) admit(ctx context.Context, rev int64, items []keyValue) error {
 // trouble is what keeps this node from taking part, in one sentence for people.
 type trouble struct {
 	text    string
-	lasting bool // only a person can mend it
+	do      string // what to do, in a clause; empty: the text says it
+	lasting bool   // only a person can mend it
 }
 
 func (t *trouble) Error() string { return t.text }

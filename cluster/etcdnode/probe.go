@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,16 +64,24 @@ func (n *Node) lookAtLease(ctx context.Context, leader *keyValue) {
 	n.leftAsked, n.leftAt, n.leftFor, n.leftOf = asked, time.Now(), left, leader.Lease
 }
 
+// mayLeadStill reports whether another process may lead without a key.
+func (n *Node) mayLeadStill(v vacancy) bool {
+	return !v.resigned && v.by.Process != n.process && time.Now().Before(n.mayStillLead(v))
+}
+
 // mayStillLead is until when the leader whose key has gone may not know it yet, by the last look at its lease, of which etcd tells whole
 // seconds. Where the key went before the lease could have ended, or the lease was never looked at, somebody may have deleted the key, or
-// revoked the lease, right after a renewal. Else nobody has renewed it since, and the leader stops a margin before it ends.
+// revoked the lease, right after a renewal: so it is too for a node that starts and finds that the last term was not given away. Else
+// nobody has renewed it since, and the leader stops a margin before it ends. A term of this very folder is over with its process, whose
+// lock of the folder is this one's now.
 func (n *Node) mayStillLead(v vacancy) time.Time {
+	last := n.replica.state.Token()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case v.lease == 0:
+	case n.identity.Token == last:
 		return time.Time{}
-	case n.leftOf != v.lease, v.at.Before(n.leftAsked.Add(n.leftFor)):
+	case v.lease == 0, n.leftOf != v.lease, v.at.Before(n.leftAsked.Add(n.leftFor)):
 		return v.at.Add(n.cfg.TTL)
 	}
 	return n.leftAt.Add(n.leftFor + time.Second - margin(n.cfg.TTL))
@@ -90,19 +99,19 @@ func (n *Node) noteContact(rev int64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.said != "" {
-		n.log.Info("etcd answers again")
+		n.log.Info("this node takes part")
 		n.said = ""
 	}
-	n.contact, n.trouble, n.lasting = time.Now(), "", false
+	n.contact, n.trouble, n.doing, n.lasting = time.Now(), "", "", false
 	n.seen = max(n.seen, rev)
 	n.emptySince = time.Time{}
 }
 
 // noteTrouble keeps why there is no contact, and logs it when it changes.
 func (n *Node) noteTrouble(err error) {
-	text, lasting := "etcd cannot be used: "+err.Error(), false
+	text, do, lasting := "etcd cannot be used: "+err.Error(), "", false
 	if t, ok := errors.AsType[*trouble](err); ok {
-		text, lasting = t.text, t.lasting
+		text, do, lasting = t.text, t.do, t.lasting
 	} else if words := n.endpointFaults(); words != "" {
 		text = words
 	} else if words := explainAnswer(err, n.cfg); words != "" {
@@ -114,7 +123,7 @@ func (n *Node) noteTrouble(err error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.trouble, n.lasting = text, lasting
+	n.trouble, n.doing, n.lasting = text, cmp.Or(do, mendEtcd), lasting
 	if text != n.said && text != noAnswerYet {
 		n.said = text
 		if lasting {
@@ -124,6 +133,9 @@ func (n *Node) noteTrouble(err error) {
 		}
 	}
 }
+
+// mendEtcd is what to do where the text says what is wrong.
+const mendEtcd = "mend what the message names; scomconnector doctor tries each step on the way to the etcd"
 
 // noAnswerYet stands until it is known what is wrong.
 const noAnswerYet = "etcd has not answered yet"
@@ -140,19 +152,27 @@ func (n *Node) notAskedYet() bool {
 
 // endpointFaults is what is wrong with the endpoints; empty: at least one works.
 func (n *Node) endpointFaults() string {
-	var all []string
+	var faults []string // each once, in the order of the first that has it
+	of := map[string][]string{}
 	for _, e := range n.kv.Endpoints() {
-		if e.Fault == "" {
+		switch e.Fault {
+		case "":
 			return ""
+		case notAsked:
+			continue
 		}
-		if e.Fault != notAsked {
-			all = append(all, fmt.Sprintf("%s: %s", e.URL, e.Fault))
+		if of[e.Fault] == nil {
+			faults = append(faults, e.Fault)
 		}
+		of[e.Fault] = append(of[e.Fault], e.URL)
 	}
-	if len(all) == 0 {
+	if len(faults) == 0 {
 		return ""
 	}
-	return "etcd cannot be used: " + strings.Join(all, "; ")
+	for i, f := range faults {
+		faults[i] = strings.Join(of[f], ", ") + ": " + f
+	}
+	return "etcd cannot be used: " + strings.Join(faults, "; ")
 }
 
 // noteHand keeps that keys were changed by somebody else than this program.

@@ -37,6 +37,7 @@ func (n *Node) View() cluster.View {
 		v.Leading = t.leading.Load() && t.tenure.left() > 0
 	}
 	k := n.replica.keys()
+	stillLeads := k.leader == nil && n.mayLeadStill(k.vacated)
 	n.replica.mu.Lock()
 	alarms := []string{n.replica.damaged}
 	n.replica.mu.Unlock()
@@ -44,9 +45,11 @@ func (n *Node) View() cluster.View {
 	v.Start, v.CleanStart = n.identity.Start, n.cleanStart
 	switch {
 	case n.trouble != "":
-		v.Waiting = n.trouble
+		v.Waiting, v.Do = n.trouble, n.doing
 	case !k.synced:
-		v.Waiting = "reading what stands in etcd"
+		v.Waiting, v.Do = "reading what stands in etcd", "nothing yet: it has just begun"
+	case stillLeads:
+		v.Waiting, v.Do = "the leader's key is gone before its time, and its leader may go on until its lease has ended", fmt.Sprintf("nothing: another node leads after %v at most", n.cfg.TTL)
 	}
 	if n.lasting {
 		alarms = append(alarms, n.trouble)

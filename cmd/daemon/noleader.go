@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -238,7 +239,7 @@ func leaderless(v cluster.View) (what, do string) {
 	case v.Alarm != "":
 		return v.Alarm, "mend what the message names"
 	case v.Waiting != "":
-		return strings.TrimRight(v.Waiting, "."), "start the nodes that it waits for"
+		return strings.TrimRight(v.Waiting, "."), cmp.Or(v.Do, "start the nodes that it waits for")
 	case !v.Outlook.At.IsZero() && time.Now().Before(v.Outlook.At):
 		return lost(away), fmt.Sprintf("nothing yet: %s takes over by itself at %s, if it reaches SCOM and a LAM", v.NodeID, v.Outlook.At.UTC().Format("15:04:05 UTC"))
 	case v.Outlook.Possible && len(away) > 0:

@@ -174,7 +174,11 @@ func (o office) RemoveMember(ctx context.Context, id, _ string) error {
 	case errors.Is(err, cluster.ErrUnknownOutcome), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", api.ErrUnknownOutcome, err)
 	}
-	return &api.Unfit{Err: keptMember{fmt.Errorf("%s was not removed: %w", id, err)}, Hint: "take it out of Members in every node.json, restart one node at a time, the leader last, then: scomconnector members remove " + id}
+	do := "take it out of Members in every node.json, restart one node at a time, the leader last, then: scomconnector members remove " + id
+	if o.opts.Node.Coordination == "etcd" {
+		do = "nothing is to be removed from an etcd: whom no node.json names is no member"
+	}
+	return &api.Unfit{Err: keptMember{fmt.Errorf("%s was not removed: %w", id, err)}, Hint: do}
 }
 
 // keptMember is an api.ErrUnfit that speaks of no handover.

@@ -199,6 +199,10 @@ func TestRemovingAMember(t *testing.T) {
 	if u, ok := errors.AsType[*api.Unfit](err); !ok || !errors.Is(err, api.ErrUnfit) || err.Error() != "witness was not removed: witness is still in Members" || !strings.Contains(u.Hint, "every node.json") {
 		t.Errorf("who is in the file: got %v", err)
 	}
+	o.opts.Node.Coordination = "etcd"
+	if u, ok := errors.AsType[*api.Unfit](o.RemoveMember(t.Context(), "witness", "alice")); !ok || !strings.Contains(u.Hint, "nothing is to be removed from an etcd") {
+		t.Errorf("who is in the file, with an etcd: got %v", u)
+	}
 	f.takeover = nil
 	if err := o.RemoveMember(t.Context(), "witness", "alice"); err != nil {
 		t.Error(err)

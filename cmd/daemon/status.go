@@ -88,9 +88,14 @@ func (n *node) members(view cluster.View) []v1.Member {
 			Leader: m.NodeID == view.Leader, LastContact: m.LastContact, Version: m.Version, Fault: m.Fault,
 		}
 		if n.opts.Node.Coordination == "etcd" {
-			s.Part = "without etcd"
-			if s.Voter {
-				s.Part = "ready"
+			s.Voter = s.Voter && present(m) // else it is what was last heard
+			switch {
+			case s.Voter:
+				s.Part = v1.PartReady
+			case present(m):
+				s.Part = v1.PartWithout
+			default:
+				s.Part = v1.PartAway
 			}
 		}
 		if m.Applied < self.Applied {

@@ -386,16 +386,16 @@ func memberFinding(m v1.Member, pair, etcd bool) []finding {
 	case time.Since(m.LastContact) >= inContact:
 		f.text = fmt.Sprintf("Delivering, but %s is not in contact.", titled(m))
 		f.do = "start " + m.Node + " or mend the network between the nodes"
-	case etcd && !m.Voter:
+	case m.Part == v1.PartWithout:
 		f.text = fmt.Sprintf("Delivering, but %s does not reach the etcd.", m.Node)
 		f.do = "mend the network between " + m.Node + " and the etcd"
-	case pair && !m.Voter:
+	case pair && !etcd && !m.Voter:
 		f.text = fmt.Sprintf("Delivering, but alone: %s has no vote until it has caught up.", m.Node)
 		f.do = "wait some seconds; if it lasts, look at that node's log"
 	default:
 		return nil
 	}
-	if pair && !etcd || etcd && !m.Voter {
+	if pair && !etcd || m.Part == v1.PartWithout || m.Part == v1.PartAway {
 		f.text += " If this machine dies now, nobody takes over by itself."
 	}
 	return []finding{f}

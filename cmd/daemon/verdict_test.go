@@ -103,6 +103,33 @@ func TestVerdictOnTheCluster(t *testing.T) {
 	}
 }
 
+// With an etcd a member is ready, without etcd, or out of contact: what it said last does not count once it is away.
+func TestWhatAMemberOfAnEtcdCouldDo(t *testing.T) {
+	for part, is := range map[string]func(m *cluster.MemberView){
+		v1.PartReady:   func(m *cluster.MemberView) { m.Suffrage = "candidate" },
+		v1.PartWithout: func(m *cluster.MemberView) { m.Suffrage = "none" },
+		v1.PartAway:    func(m *cluster.MemberView) { m.Suffrage, m.Fault = "candidate", "connection refused" },
+	} {
+		f := newFakeCluster(t, 2, "primary", "primary")
+		f.change("secondary", is)
+		n := nodeOf(f, nil)
+		n.opts.Node.Coordination = "etcd"
+		got := n.members(f.View())[1]
+		if got.Part != part || got.Voter != (part == v1.PartReady) {
+			t.Errorf("got part %q, voter %v; want %q", got.Part, got.Voter, part)
+		}
+		got.LastContact = time.Now().Add(-inContact / 2)
+		want := map[string]int{v1.PartReady: 0, v1.PartWithout: 1, v1.PartAway: 0}[part] // one just gone may be back at once
+		if list := memberFinding(got, true, true); len(list) != want {
+			t.Errorf("%s: got %+v", part, list)
+		}
+		got.LastContact = time.Now().Add(-2 * inContact)
+		if list := memberFinding(got, true, true); part == v1.PartAway && (len(list) != 1 || !strings.Contains(list[0].text, "not in contact. If this machine dies now, nobody takes over")) {
+			t.Errorf("%s for long: got %+v", part, list)
+		}
+	}
+}
+
 func TestAMemberIsNamedWithItsRoleOnce(t *testing.T) {
 	for want, m := range map[string]v1.Member{"primary": {Node: "primary", Role: "Primary"}, "witness scomc3": {Node: "scomc3", Role: "Witness"}} {
 		if got := titled(m); got != want {
