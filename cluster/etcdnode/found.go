@@ -17,6 +17,10 @@ const (
 	// the last leader, whose copy is the newest, to write back what etcd has lost.
 	primaryFirst = 10 * time.Second
 	restoreAfter = 10 * time.Second
+	// startLast is what to do until then.
+	startLast = "start the node that led last, if it does not run"
+	// importTTL is the lease of a migration: nobody waits for it, and a disk that is busy may take a while.
+	importTTL = 15 * time.Second
 	// plantTime is how long a node that runs may take to write everything.
 	plantTime = time.Minute
 )
@@ -48,7 +52,7 @@ func (n *Node) found(ctx context.Context, rev int64) error {
 	switch {
 	case n.ownCopy():
 		if n.replica.state.Leader() != n.cfg.NodeID && time.Since(since) < restoreAfter {
-			return &trouble{text: "etcd has lost its keys; waiting for the last leader to write them back"}
+			return &trouble{text: "etcd has lost its keys; waiting for the last leader to write them back", do: startLast}
 		}
 		n.log.Error("etcd has lost its keys, as after a new data folder or a deletion; writing back what this node has", "revision", rev)
 		return n.plantAgain(ctx, nil)
@@ -56,7 +60,7 @@ func (n *Node) found(ctx context.Context, rev int64) error {
 		return &trouble{lasting: true, text: fmt.Sprintf("the keys that begin with %s are gone, and this node belongs to cluster %s, whose state they were: "+
 			"start the other node first if it still runs, restore etcd from a backup, or stop all nodes and delete %s on each to begin anew", n.cfg.Prefix, id.ClusterID, identityPath(n.cfg.DataDir))}
 	case n.cfg.Role != cluster.Primary && time.Since(since) < primaryFirst:
-		return &trouble{text: "waiting for the Primary to begin the cluster"}
+		return &trouble{text: "waiting for the Primary to begin the cluster", do: "start the Primary"}
 	}
 	fresh := state.New()
 	ctx, cancel := context.WithTimeout(ctx, plantTime)
@@ -85,7 +89,7 @@ func (n *Node) goneBack(ctx context.Context, rev int64, clusterID string, seen *
 	since := n.emptySince
 	n.mu.Unlock()
 	if n.replica.state.Leader() != n.cfg.NodeID && time.Since(since) < restoreAfter {
-		return &trouble{text: "etcd has gone back to an older state; waiting for the last leader to write back what is newer"}
+		return &trouble{text: "etcd has gone back to an older state; waiting for the last leader to write back what is newer", do: startLast}
 	}
 	n.log.Error("etcd has gone back to an older state, as after a restore from a backup; writing back what this node has", "revision", rev, "seen", n.seenRevision())
 	return n.plantAgain(ctx, seen.cluster)
@@ -116,14 +120,20 @@ type planting struct {
 	state     *state.State
 	clusterID string
 	epoch     state.Epoch
-	old       int64 // the last revision of the cluster's key; 0: there is none
-	anew      bool  // requests that stand there were left by something else, and go
+	old       int64              // the last revision of the cluster's key; 0: there is none
+	told      func(done, of int) // told how many transactions are carried out; nil: nobody asks
+	anew      bool               // nobody runs: requests that stand there were left by something else, and go
 }
 
 // plant writes everything in several transactions, under the leader's key, and the cluster's key last: what was begun and not finished
 // counts for nothing. Requests that other nodes have left there meanwhile stay.
 func (n *Node) plant(ctx context.Context, p planting) error {
-	lease, _, err := n.kv.Grant(ctx, n.cfg.TTL)
+	renewed := time.Now()
+	want := n.cfg.TTL
+	if p.anew {
+		want = max(want, importTTL)
+	}
+	lease, ttl, err := n.kv.Grant(ctx, want)
 	if err != nil {
 		return err
 	}
@@ -138,11 +148,22 @@ func (n *Node) plant(ctx context.Context, p planting) error {
 		return errReload // another one is at it, or has done it
 	}
 	guard := []cond{created(keyLeader, out.Revision), modified(keyCluster, p.old)}
-	for _, ops := range p.steps() {
-		if _, err := n.kv.KeepAlive(ctx, lease); err != nil {
-			return err
+	steps := p.steps()
+	for i, ops := range steps {
+		if p.told != nil {
+			p.told(i, len(steps))
+		}
+		if time.Since(renewed) > ttl/4 {
+			renewed = time.Now()
+			if _, err := n.kv.KeepAlive(ctx, lease); err != nil {
+				return err
+			}
 		}
 		out, err := n.kv.Txn(ctx, guard, ops, nil)
+		for began := time.Now(); err != nil && time.Since(began) < ttl/2 && pause(ctx, retryPropose); { // a second time changes nothing
+			n.kv.KeepAlive(ctx, lease) //nolint:errcheck // the guard tells
+			out, err = n.kv.Txn(ctx, guard, ops, nil)
+		}
 		if err != nil {
 			return err
 		}
@@ -156,7 +177,16 @@ func (n *Node) plant(ctx context.Context, p planting) error {
 		put(keyCommit, encodeJSON(mark{Term: guard[0].revision})),
 		remove(keyHandover), remove(keyLeader),
 	}
+	if p.anew { // whoever comes need not wait for a leader that may be left
+		last[3] = put(keyHandover, encodeJSON(handoverValue{}))
+	}
 	out, err = n.kv.Txn(ctx, guard, last, nil)
+	if err != nil { // it may have been carried out all the same
+		var found outcome
+		if found, err = n.kv.Txn(ctx, nil, []op{get(keyCluster)}, nil); err == nil {
+			out.OK = found.Found[0] != nil && string(found.Found[0].Value) == string(last[1].value)
+		}
+	}
 	if err == nil && !out.OK {
 		err = errReload
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 
@@ -27,7 +28,12 @@ func Export(ctx context.Context, cfg Config, log hclog.Logger) (Copy, error) {
 		return Copy{}, err
 	}
 	defer n.kv.Close() //nolint:errcheck // all was read
-	rev, items, err := n.readAll(ctx)
+	var rev int64
+	var items []keyValue
+	err = n.patiently(ctx, func() (err error) {
+		rev, items, err = n.readAll(ctx)
+		return err
+	})
 	if err != nil {
 		return Copy{}, n.words(ctx, err)
 	}
@@ -61,14 +67,15 @@ func Export(ctx context.Context, cfg Config, log hclog.Logger) (Copy, error) {
 }
 
 // Import writes the state of a cluster none of whose nodes runs below a prefix that holds none, in the epoch that is given. The key that
-// makes it a cluster comes last: what was begun and not finished counts for nothing, and may be repeated.
-func Import(ctx context.Context, cfg Config, log hclog.Logger, st *state.State, epoch state.Epoch) error {
+// makes it a cluster comes last: what was begun and not finished counts for nothing, and may be repeated. told, if not nil, is told how
+// many of how many transactions are carried out.
+func Import(ctx context.Context, cfg Config, log hclog.Logger, st *state.State, epoch state.Epoch, told func(done, of int)) error {
 	n, err := bystander(cfg, log)
 	if err != nil {
 		return err
 	}
 	defer n.kv.Close() //nolint:errcheck // all was written
-	out, err := n.kv.Txn(ctx, nil, []op{get(keyCluster), get(keyLeader)}, nil)
+	out, err := n.unled(ctx)
 	if err != nil {
 		return n.words(ctx, err)
 	}
@@ -79,15 +86,30 @@ func Import(ctx context.Context, cfg Config, log hclog.Logger, st *state.State, 
 	if found := out.Found[1]; found != nil {
 		return n.stillLed(found)
 	}
-	err = n.plant(ctx, planting{state: st, clusterID: st.ClusterID(), epoch: epoch, anew: true})
+	err = n.plant(ctx, planting{state: st, clusterID: st.ClusterID(), epoch: epoch, anew: true, told: told})
 	if errors.Is(err, errReload) {
 		return errors.New("another process has written to the same keys meanwhile: is a node still running?")
 	}
 	return n.words(ctx, err)
 }
 
+// unled reads what says whose the prefix is. The lease of a process that was killed ends by itself: so long it waits for the leader's key
+// to go.
+func (n *Node) unled(ctx context.Context) (outcome, error) {
+	for began := time.Now(); ; {
+		var out outcome
+		err := n.patiently(ctx, func() (err error) {
+			out, err = n.kv.Txn(ctx, nil, []op{get(keyCluster), get(keyLeader)}, nil)
+			return err
+		})
+		if err != nil || out.Found[0] != nil || out.Found[1] == nil || time.Since(began) > max(n.cfg.TTL, importTTL)+time.Second || !pause(ctx, retryEtcd) {
+			return out, err
+		}
+	}
+}
+
 func (n *Node) stillLed(leader *keyValue) error {
-	return fmt.Errorf("%s holds the lease of the leader: stop all nodes; if none runs, wait %v for it to end", decodeValue[leaderValue](leader).Node, n.cfg.TTL)
+	return fmt.Errorf("%s holds the lease of the leader: stop all nodes; if none runs, wait %v for it to end", decodeValue[leaderValue](leader).Node, max(n.cfg.TTL, importTTL))
 }
 
 // bystander is a node that has an etcd and takes no part.
@@ -101,6 +123,20 @@ func bystander(cfg Config, log hclog.Logger) (*Node, error) {
 		n.kv = newClient(cfg, log)
 	}
 	return n, nil
+}
+
+// patience is how long a migration asks an etcd that takes connections and gives no answer in time.
+const patience = 15 * time.Second
+
+// patiently calls ask again while etcd is only slow.
+func (n *Node) patiently(ctx context.Context, ask func() error) error {
+	for began := time.Now(); ; {
+		err := ask()
+		c, real := n.kv.(*client)
+		if err == nil || !real || !isTransport(err) || time.Since(began) > patience || c.explainDial(ctx, c.ends[c.first.Load()].url) != "" || !pause(ctx, retryEtcd) {
+			return err
+		}
+	}
 }
 
 // words is the error as it is told to people.

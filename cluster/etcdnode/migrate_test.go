@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -30,7 +31,7 @@ func TestWhatWasImportedIsExportedToTheByte(t *testing.T) {
 	if _, err := Export(t.Context(), cfg, log); err == nil || !strings.Contains(err.Error(), "hold no cluster") {
 		t.Errorf("nothing there: got %v", err)
 	}
-	if err := Import(t.Context(), cfg, log, st, second); err != nil {
+	if err := Import(t.Context(), cfg, log, st, second, nil); err != nil {
 		t.Fatal(err)
 	}
 	c, err := Export(t.Context(), cfg, log)
@@ -43,7 +44,7 @@ func TestWhatWasImportedIsExportedToTheByte(t *testing.T) {
 	if !bytes.Equal(clustertest.Bytes(t, c.State), clustertest.Bytes(t, st)) {
 		t.Error("what came back is another state")
 	}
-	if err := Import(t.Context(), cfg, log, st, second); err == nil || !strings.Contains(err.Error(), "hold a cluster already") {
+	if err := Import(t.Context(), cfg, log, st, second, nil); err == nil || !strings.Contains(err.Error(), "hold a cluster already") {
 		t.Errorf("over it: got %v", err)
 	}
 	other := cfg
@@ -64,39 +65,41 @@ func TestWhatWasImportedIsExportedToTheByte(t *testing.T) {
 // Cut short before any of its transactions, the import leaves nothing that looks like a cluster, and may be repeated: also with another
 // state, nothing of the first one is left then.
 func TestImportCutShortLeavesNoCluster(t *testing.T) {
-	st, log := clustertest.Filled(t), hclog.NewNullLogger()
-	for cut := 0; ; cut++ {
-		f := newFake()
-		cfg := bystanders(t, f)
-		cfg.store = &cutShort{kv: cfg.store, left: cut}
-		err := Import(t.Context(), cfg, log, st, second)
-		if err == nil {
-			if cut < 8 {
-				t.Errorf("all was written in %d transactions: too few to cut", cut)
+	synctest.Test(t, func(t *testing.T) {
+		st, log := clustertest.Filled(t), hclog.NewNullLogger()
+		for cut := 0; ; cut++ {
+			f := newFake()
+			cfg := bystanders(t, f)
+			cfg.store = &cutShort{kv: cfg.store, left: cut}
+			err := Import(t.Context(), cfg, log, st, second, nil)
+			if err == nil {
+				if cut < 8 {
+					t.Errorf("all was written in %d transactions: too few to cut", cut)
+				}
+				return
 			}
-			return
+			cfg.store = f.client("primary")
+			if _, err := Export(t.Context(), cfg, log); err == nil {
+				t.Fatalf("cut short before transaction %d, there is a cluster", cut)
+			}
+			f.hand(remove(keyLeader)) // its lease has ended
+			fewer, err := st.Clone()
+			if err != nil {
+				t.Fatal(err)
+			}
+			fewer.Install(state.Stored{Part: state.Part{Kind: state.PartOutbox, Request: st.Outbox(1)[0].ID}}) //nolint:errcheck // it only removes
+			if err := Import(t.Context(), cfg, log, fewer, second, nil); err != nil {
+				t.Fatalf("again after transaction %d: %v", cut, err)
+			}
+			c, err := Export(t.Context(), cfg, log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(clustertest.Bytes(t, c.State), clustertest.Bytes(t, fewer)) {
+				t.Fatalf("again after transaction %d: another state", cut)
+			}
 		}
-		cfg.store = f.client("primary")
-		if _, err := Export(t.Context(), cfg, log); err == nil {
-			t.Fatalf("cut short before transaction %d, there is a cluster", cut)
-		}
-		f.hand(remove(keyLeader)) // its lease has ended
-		fewer, err := st.Clone()
-		if err != nil {
-			t.Fatal(err)
-		}
-		fewer.Install(state.Stored{Part: state.Part{Kind: state.PartOutbox, Request: st.Outbox(1)[0].ID}}) //nolint:errcheck // it only removes
-		if err := Import(t.Context(), cfg, log, fewer, second); err != nil {
-			t.Fatalf("again after transaction %d: %v", cut, err)
-		}
-		c, err := Export(t.Context(), cfg, log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !bytes.Equal(clustertest.Bytes(t, c.State), clustertest.Bytes(t, fewer)) {
-			t.Fatalf("again after transaction %d: another state", cut)
-		}
-	}
+	})
 }
 
 // cutShort is an etcd that so many transactions reach.

@@ -26,6 +26,8 @@ type Migration struct {
 	Log     hclog.Logger
 	// Agree is shown what was read before anything is written; its error ends it.
 	Agree func(Cargo) error
+	// Progress, if not nil, is told how much of the writing is done.
+	Progress func(done, of int)
 }
 
 // Cargo is what is carried over.
@@ -115,7 +117,7 @@ func (m Migration) toEtcd(ctx context.Context) (cargo Cargo, err error) {
 		if err := m.Agree(cargo); err != nil {
 			return err
 		}
-		return etcdnode.Import(ctx, etcd, m.Log, c.State, cargo.Epoch)
+		return etcdnode.Import(ctx, etcd, m.Log, c.State, cargo.Epoch, m.Progress)
 	})
 	return cargo, err
 }

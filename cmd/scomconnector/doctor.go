@@ -71,7 +71,7 @@ func runDoctor(t terminal, args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	shown := progressOn(t.err)
-	opt.Progress = shown.show
+	opt.Progress = func(what string) { shown.show("looking at: " + what) }
 	report := doctor.Run(ctx, opt)
 	shown.end()
 	if asJSON {
@@ -110,7 +110,7 @@ func (p *progress) show(doing string) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprint(p.to, clearLine+"looking at: "+doing)
+	fmt.Fprint(p.to, clearLine+doing)
 }
 
 func (p *progress) end() {

@@ -32,7 +32,7 @@ exit code: 0 once all was carried over; 1 if nothing counts
 `
 
 // migrateTime bounds carrying over the largest state that there may be.
-const migrateTime = 5 * time.Minute
+const migrateTime = time.Hour
 
 func runMigrate(t terminal, args []string) error {
 	fs := flags("migrate")
@@ -59,10 +59,13 @@ func runMigrate(t terminal, args []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), migrateTime)
 	defer cancel()
 	log := hclog.New(&hclog.LoggerOptions{Level: hclog.Error, Output: io.Discard}) // what matters is in the errors
+	shown := progressOn(t.err)
 	cargo, err := daemon.Migration{
 		Node: own, To: to, Version: version, Log: log,
-		Agree: func(c daemon.Cargo) error { return n.mayMigrate(t, c, force) },
+		Agree:    func(c daemon.Cargo) error { return n.mayMigrate(t, c, force) },
+		Progress: func(done, of int) { shown.show(fmt.Sprintf("writing: %d of %d", done, of)) },
 	}.Run(ctx)
+	shown.end()
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -195,6 +196,29 @@ func (e *Etcd) Ctl(args ...string) string {
 		e.t.Fatalf("etcdctl %v: %v\n%s", args, err, out)
 	}
 	return string(out)
+}
+
+// Revision is how far the first member has come, as its metrics tell; 0 if it does not.
+func (e *Etcd) Revision() int {
+	ctx, cancel := context.WithTimeout(e.t.Context(), time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.Members[0].info+"/metrics", nil)
+	if err != nil {
+		return 0
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0
+	}
+	defer res.Body.Close()
+	body, _ := io.ReadAll(res.Body) // what is missing shows no revision
+	_, after, _ := strings.Cut(string(body), "\netcd_debugging_mvcc_current_revision ")
+	line, _, _ := strings.Cut(after, "\n")
+	n, err := strconv.ParseFloat(line, 64)
+	if err != nil {
+		return 0
+	}
+	return int(n)
 }
 
 // Proxy is the way of one client to one address.
