@@ -80,6 +80,32 @@ func TestEtcdPairLosesNothing(t *testing.T) {
 	p.settled(6 * batch)
 }
 
+// The leader's process stands still, as a virtual machine does that is moved: just over a lease of 3 seconds, and long beyond it. Another
+// one leads; the old leader, when it goes on, posts no more than what was in flight, and follows.
+func TestEtcdPairLeaderPaused(t *testing.T) {
+	needEtcd(t)
+	for _, still := range []time.Duration{5 * time.Second, 12 * time.Second} {
+		t.Run(still.String(), func(t *testing.T) {
+			t.Parallel()
+			p := newPlant(t, etcdPair(etcdrig.Start(t, 1), 3))
+			leader := p.works()
+			paused := time.Now()
+			leader.freeze()
+			next := p.newLeader(leader)
+			t.Logf("another node leads %v after the pause began", time.Since(paused).Round(time.Millisecond))
+			await(t, "the pause is long enough", time.Minute, func() bool { return time.Since(paused) > still && len(p.deliveries(paused, next)) >= 3 })
+			woken := time.Now()
+			leader.thaw()
+			p.follows(leader, next)
+			p.flowsBy(next)
+			if own := p.deliveries(woken, leader); len(own) > 1 {
+				t.Errorf("the old leader delivered %d times after its pause; only what was in flight may be", len(own))
+			}
+			p.settled(batch)
+		})
+	}
+}
+
 // A node on an etcd exports what rules and dashboard ask of it, and shows there that an endpoint fails.
 func TestSeriesOfAnEtcd(t *testing.T) {
 	needEtcd(t)

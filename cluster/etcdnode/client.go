@@ -15,6 +15,8 @@ import (
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -24,6 +26,10 @@ import (
 const (
 	// attemptTime bounds one call to one endpoint, before the next one is tried: what a healthy etcd takes, many times.
 	attemptTime = 1500 * time.Millisecond
+	// connectTime bounds one attempt at a connection, and redialMax the pause before the next: an etcd that comes back after a night is
+	// used again within a second, where gRPC would have it wait for up to two minutes.
+	connectTime = 3 * time.Second
+	redialMax   = time.Second
 	// healthEvery is how often each endpoint is asked how it is.
 	healthEvery = 3 * time.Second
 )
@@ -81,6 +87,7 @@ func (c *client) open(ctx context.Context, e *endpoint) (*clientv3.Client, error
 	cfg := clientv3.Config{
 		Endpoints: []string{e.url}, DialTimeout: attemptTime, DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 		MaxCallSendMsgSize: 4 << 20, Logger: zap.NewNop(), Username: c.cfg.User, Context: context.Background(),
+		DialOptions: []grpc.DialOption{redial()},
 	}
 	if strings.HasPrefix(e.url, "https:") {
 		var err error
@@ -130,6 +137,13 @@ func (c *client) open(ctx context.Context, e *endpoint) (*clientv3.Client, error
 		}()
 		return nil, ctx.Err()
 	}
+}
+
+func redial() grpc.DialOption {
+	return grpc.WithConnectParams(grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: redialMax / 4, Multiplier: 1.6, Jitter: 0.2, MaxDelay: redialMax},
+		MinConnectTimeout: connectTime,
+	})
 }
 
 // forget ends the connection, so that the next one logs on anew. The library does that with the token that etcd has forgotten, is refused,

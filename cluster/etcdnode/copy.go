@@ -42,10 +42,9 @@ type replica struct {
 // vacancy says since when the leader's key is not there.
 type vacancy struct {
 	at       time.Time
-	revision int64
 	resigned bool // it was given away by the leader itself
 	by       leaderValue
-	lease    int64 // of the key that went; 0: none was seen
+	lease    int64 // of the key that went; 0: it was not seen here, or not the last one
 }
 
 func newReplica() *replica {
@@ -91,7 +90,7 @@ func (r *replica) loaded(revision int64, items []keyValue) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	had := r.leader
+	vacated := r.foundVacant(fresh)
 	r.state.Replace(fresh.state)
 	r.revision, r.synced = revision, true
 	r.cluster, r.epoch, r.leader, r.handover, r.commit = fresh.cluster, fresh.epoch, fresh.leader, fresh.handover, fresh.commit
@@ -102,13 +101,41 @@ func (r *replica) loaded(revision int64, items []keyValue) error {
 			r.newest = max(r.newest, it.Mod)
 		}
 	}
-	if r.leader == nil && (had != nil || r.vacated.at.IsZero()) {
-		r.vacated = vacancy{
-			at: time.Now(), revision: modOf(r.handover), resigned: r.handover != nil && r.handover.Mod > modOf(had), by: decodeValue[leaderValue](had), lease: leaseOf(had),
-		}
-	}
+	r.vacated = vacated
 	r.tell()
 	return nil
+}
+
+// foundVacant is what a reading of everything tells of the leader's key. Between it and what was known before terms may have come and
+// gone. r.mu is held.
+func (r *replica) foundVacant(fresh *replica) vacancy {
+	last := fresh.state.Token()
+	known := last == r.state.Token()
+	switch {
+	case fresh.leader != nil:
+		return vacancy{}
+	case r.leader == nil && !r.vacated.at.IsZero() && known:
+		return r.vacated
+	}
+	v := vacancy{at: time.Now(), resigned: fresh.givenAway()}
+	if had := r.leader; had != nil && (known || uint64(had.Create) == last.Term) {
+		v.by, v.lease = decodeValue[leaderValue](had), had.Lease
+	}
+	return v
+}
+
+// givenAway reports whether it is certain that the last term is over: there was none, or its leader has said so as it went.
+func (r *replica) givenAway() bool {
+	last := r.state.Token()
+	switch {
+	case last == state.Token{}:
+		return true
+	case r.handover == nil:
+		return false
+	case last.Epoch.Number < decodeValue[epochValue](r.epoch).Number: // all keys were written anew since, and this one after them
+		return true
+	}
+	return r.handover.Mod > int64(last.Term)
 }
 
 func modOf(k *keyValue) int64 {
@@ -411,7 +438,7 @@ func (r *replica) noteVacancy(before *keyValue, rev int64) {
 		r.vacated = vacancy{}
 	case before != nil:
 		r.vacated = vacancy{
-			at: time.Now(), revision: rev, resigned: r.handover != nil && r.handover.Mod == rev, by: decodeValue[leaderValue](before), lease: leaseOf(before),
+			at: time.Now(), resigned: r.handover != nil && r.handover.Mod == rev, by: decodeValue[leaderValue](before), lease: leaseOf(before),
 		}
 	}
 }

@@ -13,7 +13,8 @@
 //   - A lease is over for others when etcd says so, and for the leader earlier: it counts on its own monotonic clock, from before the
 //     last renewal was sent, and stops a margin before the end. It stops whether or not it can reach etcd then.
 //   - A lease may go on after its key was deleted by hand, and a key may be deleted while its leader cannot hear of it. So a renewal only
-//     counts if the key was there after it; and who sees the key vanish before the lease could have ended waits for a whole TTL.
+//     counts if the key was there after it; and who sees the key vanish before the lease could have ended waits for a whole TTL. So does a node that starts, or comes back, and finds
+//     that the last term was not given away: unless it was a term of its own folder, whose lock tells that that process has ended.
 //   - Revisions begin anew when an etcd is set up anew or restored. So a term's token begins with an epoch, which is raised whenever the
 //     revision is not higher than one that was seen before. What such an etcd has lost is written back by whoever still has a copy.
 //   - A leader applies a command to a draft, writes the parts that have changed, and puts them into its own copy once etcd has them:

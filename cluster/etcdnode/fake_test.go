@@ -51,7 +51,17 @@ func (f *fake) change(do func()) {
 }
 
 func (f *fake) setCut(node string, on bool) { f.change(func() { f.cut[node] = on }) }
-func (f *fake) setDown(on bool)             { f.change(func() { f.down = on }) }
+
+// setDown takes the majority away, or gives it back: then all leases have their whole time again.
+func (f *fake) setDown(on bool) {
+	f.change(func() {
+		f.down = on
+		for _, l := range f.leases {
+			l.until = time.Now().Add(l.ttl)
+			l.timer.Reset(l.ttl)
+		}
+	})
+}
 
 // wipe is a new data folder: nothing is there, and revisions begin anew.
 func (f *fake) wipe() {
@@ -105,8 +115,8 @@ func (f *fake) expire(id int64, force bool) {
 		if l == nil {
 			return
 		}
-		if left := time.Until(l.until); left > 0 && !force {
-			l.timer.Reset(left)
+		if left := time.Until(l.until); (left > 0 || f.down) && !force {
+			l.timer.Reset(max(left, lookAround))
 			return
 		}
 		l.timer.Stop()

@@ -86,7 +86,7 @@ func (n *Node) accept(ctx context.Context, q state.Accept) (state.Result, error)
 		} else if full && !under {
 			return state.Result{Err: state.ErrOutboxFull}, nil
 		}
-		if k := n.replica.keys(); k.synced && k.cluster != nil {
+		if k := n.replica.keys(); k.synced && k.cluster != nil && n.inContact() { // else it would only have an unknown outcome
 			settled, refused := state.Part{Kind: state.PartSettled, Request: id}.String(), state.Part{Kind: state.PartParkedRequest, Request: id}.String()
 			key := part.Part.String()
 			out, err := n.kv.Txn(ctx, []cond{modified(keyCluster, k.cluster.Mod), created(key, 0), created(settled, 0), created(refused, 0)},

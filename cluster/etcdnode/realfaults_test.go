@@ -136,6 +136,19 @@ func TestRealLeaderLosesItsLease(t *testing.T) {
 	}
 }
 
+// A node that starts does not know how long the leader whose key is gone may go on.
+func TestRealStartWhileTheLeaderIsCutOffAndItsKeyDeleted(t *testing.T) {
+	overEtcd(t, 1, func(w *world) {
+		terms := len(w.Leads())
+		w.Crash("secondary")
+		w.Isolate("primary")
+		w.etcd.Ctl("del", DefaultPrefix+keyLeader)
+		w.Start("secondary")
+		w.newTerm(terms)
+		w.Heal("primary")
+	})
+}
+
 func TestRealKeysDeletedByHand(t *testing.T) {
 	overEtcd(t, 1, func(w *world) {
 		w.commit(200) // some are folded

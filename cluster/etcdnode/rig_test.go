@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -27,11 +28,22 @@ type rig struct {
 }
 
 func newRig(t testing.TB, shape clustertest.Shape) *rig {
-	r := &rig{t: t, etcd: newFake(), net: pipenet.New(), shape: shape, dir: t.TempDir(), log: hclog.NewNullLogger()}
+	r := &rig{t: t, etcd: newFake(), net: pipenet.New(), shape: shape, dir: memoryDir(t), log: hclog.NewNullLogger()}
 	if testing.Verbose() {
 		r.log = hclog.New(&hclog.LoggerOptions{Level: hclog.Debug, Output: testWriter{t}})
 	}
 	return r
+}
+
+// memoryDir is a folder that a test in a bubble does not wait for: each node writes who it is, synced, at each start, stop and term.
+func memoryDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "etcdnode")
+	if err != nil {
+		return t.TempDir() // there is none on this system
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }
 
 type testWriter struct{ t testing.TB }
@@ -68,7 +80,7 @@ func (r *rig) Open(nodeID string) (clustertest.Node, error) {
 	return n, nil
 }
 
-// Crashed cuts the process off from etcd as well: what it sends on its way out is not heard.
+// Crashed ends the process's connections to its siblings; a node that is closed asks etcd for nothing more by itself.
 func (r *rig) Crashed(nodeID string) {
 	r.net.Crash(nodeID)
 }

@@ -77,6 +77,7 @@ func (n *Node) Run(ctx context.Context, lead func(context.Context, cluster.Term)
 	n.mu.Unlock()
 	defer close(ran)
 	for {
+		n.dropLeftKey(ctx)
 		wait, changed := n.mayContest()
 		if wait == 0 {
 			n.contest(ctx, lead)
@@ -100,6 +101,26 @@ func (n *Node) Run(ctx context.Context, lead func(context.Context, cluster.Term)
 	}
 }
 
+// dropLeftKey deletes a leader's key that this very process has left: its term ended while etcd was out of reach, and an etcd that comes
+// back gives all leases their whole time again. Only Run's goroutine knows that no lead goes on.
+func (n *Node) dropLeftKey(ctx context.Context) {
+	k := n.replica.keys()
+	if !k.synced || k.leader == nil || decodeValue[leaderValue](k.leader).Process != n.process || !n.inContact() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	if err := n.dropKey(ctx, k.leader.Create); err != nil {
+		n.log.Debug("the key of a term that is over is left to its lease", "error", err)
+	}
+}
+
+// dropKey deletes the leader's key if it was created at that revision, with the mark that its term is over.
+func (n *Node) dropKey(ctx context.Context, revision int64) error {
+	_, err := n.kv.Txn(ctx, []cond{created(keyLeader, revision)}, []op{remove(keyLeader), put(keyHandover, encodeJSON(handoverValue{From: n.cfg.NodeID}))}, nil)
+	return err
+}
+
 func (n *Node) failedNow() error {
 	select {
 	case <-n.failed:
@@ -113,8 +134,11 @@ func (n *Node) failedNow() error {
 func (n *Node) mayContest() (wait time.Duration, changed <-chan struct{}) {
 	k := n.replica.keys()
 	const idle = time.Second
-	if !k.synced || k.cluster == nil || k.leader != nil || !n.inContact() {
+	if !k.synced || k.cluster == nil || k.leader != nil {
 		return idle, k.changed
+	}
+	if !n.inContact() { // which no key tells
+		return lookAround, k.changed
 	}
 	since := time.Since(k.vacated.at)
 	h := decodeValue[handoverValue](k.handover)
@@ -125,7 +149,7 @@ func (n *Node) mayContest() (wait time.Duration, changed <-chan struct{}) {
 		return min(lookAround, handoverFor-since), k.changed
 	case n.replica.state.InMaintenance(n.cfg.NodeID) && n.anotherCould():
 		return lookAround, k.changed
-	case !k.vacated.resigned && k.vacated.by.Process != n.process && time.Now().Before(n.mayStillLead(k.vacated)):
+	case n.mayLeadStill(k.vacated):
 		return lookAround, k.changed
 	case n.cfg.Role != cluster.Primary && since < n.leftToPrimary():
 		return min(lookAround, n.leftToPrimary()-since), k.changed
@@ -161,6 +185,12 @@ func (n *Node) contest(ctx context.Context, lead func(context.Context, cluster.T
 	var aside sync.WaitGroup
 	aside.Go(func() { n.renew(t) })
 	aside.Go(func() { n.watchClocks(t) })
+	aside.Go(func() { // lead need not wait for a disk that takes its time
+		if err := n.remember(func(id *identity) { id.Token, id.Revision = t.token, max(id.Revision, t.created) }); err != nil {
+			n.log.Error("the term ends: what is to be remembered of it cannot be written", "error", err)
+			t.end(err.Error())
+		}
+	})
 	go t.writer() // t.written says when it has ended
 	n.runLead(ctx, t, lead)
 	n.term.Store(nil)
@@ -223,7 +253,7 @@ func (n *Node) release(t *term) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTime)
 	defer cancel()
-	if _, err := n.kv.Txn(ctx, []cond{created(keyLeader, t.created)}, []op{remove(keyLeader), put(keyHandover, encodeJSON(handoverValue{From: n.cfg.NodeID}))}, nil); err != nil {
+	if err := n.dropKey(ctx, t.created); err != nil {
 		n.log.Debug("the leader's key is left to its lease", "error", err)
 	}
 	n.revoke(t.lease)
@@ -262,9 +292,6 @@ func (n *Node) begin(ctx context.Context, t *term) error {
 		t.write([]*proposal{p}, ops)
 		a := <-p.reply
 		err = errors.Join(a.err, a.res.Err)
-	}
-	if err == nil {
-		err = n.remember(func(id *identity) { id.Token, id.Revision = t.token, max(id.Revision, t.created) })
 	}
 	if err != nil {
 		n.replica.giveBack(t.draft)

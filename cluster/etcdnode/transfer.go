@@ -216,13 +216,22 @@ func (t *term) transfer(ctx context.Context, nodeID string, why cluster.Reason) 
 
 // awaitTerm returns once a TermStart of the node, later than before, is committed here.
 func (n *Node) awaitTerm(ctx context.Context, nodeID string, before state.Token) error {
-	for !n.leads(nodeID) || n.replica.state.Token().Compare(before) <= 0 {
-		if !pause(ctx, retryPropose) {
+	for {
+		changed := n.replica.keys().changed
+		if n.leads(nodeID) && n.replica.state.Token().Compare(before) > 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-time.After(lookOwn): // what this node itself does, no key tells
+		case <-ctx.Done():
 			return fmt.Errorf("wait for the first term of %s: %w", nodeID, ctx.Err())
 		}
 	}
-	return nil
 }
+
+// lookOwn is how often a node that waits for its own lead looks.
+const lookOwn = 5 * time.Millisecond
 
 // leads reports whether the node leads, as far as is known here, its TermStart committed.
 func (n *Node) leads(nodeID string) bool {

@@ -181,17 +181,18 @@ func TestWordsForUsers(t *testing.T) {
 		cfg := lone(t, e.URLs()...)
 		cfg.User, cfg.Password, cfg.Prefix = "node", password("right"), "/ours/"
 		works(t, cfg)
-		again := false
+		killed, back := false, false
 		started(t, cfg, "it leads again after etcd has forgotten its log-on", func(n *Node, _ string) bool {
-			if n.View().Leading && !again {
-				again = true
+			leading := n.View().Leading
+			switch {
+			case leading && !killed:
+				killed = true
 				e.Members[0].Kill()
-				for n.View().Leading {
-					time.Sleep(20 * time.Millisecond)
-				}
+			case !leading && killed && !back:
+				back = true
 				e.Members[0].Start()
 			}
-			return again && n.View().Leading
+			return leading && back
 		})
 	})
 }

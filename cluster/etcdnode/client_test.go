@@ -1,0 +1,67 @@
+package etcdnode
+
+import (
+	"context"
+	"net"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"scomconnector/cluster"
+)
+
+// An etcd that was away for a night is used again soon after it is back, whatever gRPC's own pauses between two attempts have grown to.
+func TestAnEtcdThatIsAwayIsTriedEachSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var last time.Time
+		refused := func(context.Context, string) (net.Conn, error) {
+			if gap := time.Since(last); !last.IsZero() && gap > redialMax*3/2 {
+				t.Errorf("%v passed without an attempt", gap)
+			}
+			last = time.Now()
+			return nil, syscall.ECONNREFUSED
+		}
+		conn, err := grpc.NewClient("passthrough:///etcd", redial(), grpc.WithContextDialer(refused), grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(lookAround) { // as calls do
+			conn.Connect()
+		}
+		if time.Since(last) > redialMax*3/2 {
+			t.Errorf("the last attempt was %v ago", time.Since(last))
+		}
+	})
+}
+
+// What is wrong with all endpoints alike is said once.
+func TestEndpointsWithOneFaultAreNamedTogether(t *testing.T) {
+	all := func(faults ...string) (list []cluster.Endpoint) {
+		for i, f := range faults {
+			list = append(list, cluster.Endpoint{URL: string(rune('a' + i)), Fault: f})
+		}
+		return list
+	}
+	for want, list := range map[string][]cluster.Endpoint{
+		"etcd cannot be used: a, c: no; b: away": all("no", "away", "no"),
+		"etcd cannot be used: b: no":             all(notAsked, "no"),
+		"":                                       all("no", ""),
+	} {
+		if got := (&Node{kv: seenAs{list: list}}).endpointFaults(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// seenAs is an etcd of which only its endpoints' health is known.
+type seenAs struct {
+	kv
+	list []cluster.Endpoint
+}
+
+func (s seenAs) Endpoints() []cluster.Endpoint { return s.list }
