@@ -135,7 +135,7 @@ var carried = regexp.MustCompile(`(?m)^  (pipeline|close requests|settings).*$`)
 func TestMigratesAFullStateAfterAKill(t *testing.T) {
 	needEtcd(t)
 	t.Parallel()
-	const requests = 6000
+	const requests = 5000
 	ca := etcdrig.NewAuthority(t, "etcd ca")
 	cert, key := ca.Issue("connector")
 	e := etcdrig.StartTLS(t, ca)
