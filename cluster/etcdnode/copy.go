@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -168,7 +169,17 @@ func (r *replica) fill(items []keyValue) error {
 			pipes[v.store], counts[name], r.stores[name] = name, v.remembered, v.store
 		}
 	}
+	// Close requests in the order that they have, which is not that of their keys: one before another that is in already costs a copy of all.
+	var requests []keyValue
 	for _, it := range items {
+		if strings.HasPrefix(it.Key, dirOutbox) {
+			requests = append(requests, it)
+		} else if err := r.fillOne(it, pipes); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(requests, func(a, b keyValue) int { return cmp.Compare(a.Create, b.Create) })
+	for _, it := range requests {
 		if err := r.fillOne(it, pipes); err != nil {
 			return err
 		}
