@@ -135,7 +135,7 @@ func (w *world) sentAs(id string, state int) (n int) {
 // A close request is taken by every node in every spelling of the alert and the address, is done in SCOM once, and is not sent
 // back to where it comes from, not by the next leader either.
 func TestCloseThroughAnyNode(t *testing.T) {
-	inWorld(t, site{nodes: 3, settings: quick}, func(w *world) {
+	inWorld(t, site{nodes: 3, settings: quick + `"ReconcileMinutes": 5,`}, func(w *world) {
 		w.formed()
 		ids := w.raise(4)
 		w.awaitDelivered(15 * time.Second)
@@ -168,14 +168,14 @@ func TestCloseThroughAnyNode(t *testing.T) {
 		if !own.accepted() || own.Status != "already_closed" {
 			t.Errorf("a close of our own event: %v, want 200 already_closed", own)
 		}
-		w.pass(40 * time.Minute) // a reconcile looks at all alerts meanwhile
+		w.pass(12 * time.Minute) // a reconcile looks at all alerts meanwhile
 		w.stop("secondary")      // the next leader does not know what this one has written
 		w.start("secondary")
 		if _, err := w.maintain("witness", "primary", "leave", false); err != nil {
 			t.Error(err)
 		}
 		w.await("a node leads", 20*time.Second, func() bool { return w.leader() != "" })
-		w.pass(40 * time.Minute)
+		w.pass(12 * time.Minute)
 		for _, id := range ids {
 			if n := w.sentAs(id, scomtest.Closed); n != 0 {
 				t.Errorf("Moogsoft was sent %d times that %s is closed, which it has asked for itself", n, id)

@@ -331,7 +331,7 @@ func TestSettingsWithoutALeader(t *testing.T) {
 
 // What a LAM refused for good is shown with its payload on any node, also by the next leader, and goes when it is removed.
 func TestParkedEntriesAreShownAndRemoved(t *testing.T) {
-	inWorld(t, site{nodes: 3, settings: quick}, func(w *world) {
+	inWorld(t, site{nodes: 3, settings: quick + `"ReconcileMinutes": 5,`}, func(w *world) {
 		w.await("the Primary leads", 10*time.Second, func() bool { return w.leader() == "primary" })
 		w.lams[0].Set(publishertest.Faults{RefuseIf: func(e []byte) bool { return strings.Contains(string(e), "poison") }})
 		id := w.group.Raise(scomtest.Alert{Name: "poison", Severity: scomtest.Error, PrincipalName: "srv.contoso.com"})
@@ -369,7 +369,7 @@ func TestParkedEntriesAreShownAndRemoved(t *testing.T) {
 		if s := w.status("secondary"); s.Totals.Parked != 1 || s.Verdict.Level != v1.OK {
 			t.Errorf("ever parked %d, %s; want 1 and ok", s.Totals.Parked, s.Verdict.Text)
 		}
-		w.pass(40 * time.Minute) // a reconcile looks at all open alerts
+		w.pass(12 * time.Minute) // a reconcile looks at all open alerts
 		if n := arrived(w.lams[0], "poison") + w.status("secondary").Parked.Count; n != 0 {
 			t.Errorf("the removed one came back")
 		}
