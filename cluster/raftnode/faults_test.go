@@ -3,6 +3,7 @@ package raftnode_test
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,6 +201,29 @@ func TestDifferentClustersRefuseAndNeitherIsWiped(t *testing.T) {
 		again.Leader(10 * time.Second)
 		if got := again.Node("secondary").View().State.ManagementGroup(); got != "theirs" {
 			t.Errorf("the secondary's state: got %q", got)
+		}
+	})
+}
+
+// What is known of a member is half a second old. In a burst that is hundreds of entries, none of which it lacks.
+func TestTransferInABurstIsNotRefusedForWhatTheOtherOneHadBefore(t *testing.T) {
+	three(t, func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+		for i := range 200 {
+			mustSet(t, c.Node("primary"), "burst "+strconv.Itoa(i))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := c.Node("primary").Transfer(ctx, "secondary", askedFor); err != nil {
+			t.Error(err)
+		}
+		for i := range 200 {
+			mustSet(t, c.Node("secondary"), "burst "+strconv.Itoa(i))
+		}
+		if err := c.Stop("secondary"); err != nil { // a planned stop hands over, too
+			t.Error(err)
+		}
+		if got := c.Node("primary").View().State.Changes()[0].Cause; got != string(cluster.CauseStop) {
+			t.Errorf("leadership changed for %q, want for the stop", got)
 		}
 	})
 }

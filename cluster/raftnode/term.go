@@ -343,7 +343,7 @@ func (n *Node) leadEnded(ctx context.Context, t *term, err error, ran time.Durat
 	if ran < leadAgain && may && !pause(wait, leadAgain) {
 		return
 	}
-	target, why := n.heir(t)
+	target, why := n.heirNow(wait, t)
 	if target == "" && may {
 		n.log.Warn("the work of this term ended early and no other node can take over: starting it again", "error", err, "reason", why)
 	}
@@ -366,15 +366,15 @@ func (n *Node) leadEnded(ctx context.Context, t *term, err error, ran time.Durat
 // leaveOffice gives leadership away before this node stops.
 func (n *Node) leaveOffice(t *term) {
 	n.leaving.Store(true)
-	target, why := n.heir(t)
+	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
+	defer cancel()
+	target, why := n.heirNow(ctx, t)
 	if target == "" {
 		if len(n.peers) > 0 {
 			n.log.Warn("stopping without a handover", "reason", why)
 		}
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), handoverTimeout)
-	defer cancel()
 	err := n.handOver(ctx, t, target, cluster.Reason{Cause: cluster.CauseStop, Text: n.cfg.NodeID + " was stopped"})
 	if err == nil {
 		// Of two, the new leader's first commit needs this node.

@@ -16,12 +16,21 @@ const caughtUp = 64
 // heir names the member to hand over to: a voter in contact that is caught up, no witness, the
 // Primary rather than another. Without one it says why.
 func (n *Node) heir(t *term) (nodeID, why string) {
+	return n.heirBy(func(nodeID string) error { return n.fit(t, nodeID) })
+}
+
+// heirNow is heir for who will not look again.
+func (n *Node) heirNow(ctx context.Context, t *term) (nodeID, why string) {
+	return n.heirBy(func(nodeID string) error { return n.fitNow(ctx, t, nodeID) })
+}
+
+func (n *Node) heirBy(fit func(nodeID string) error) (nodeID, why string) {
 	why = "there is no other member"
 	for _, m := range n.cfg.Members {
 		if m.NodeID == n.cfg.NodeID {
 			continue
 		}
-		if err := n.fit(t, m.NodeID); err != nil {
+		if err := fit(m.NodeID); err != nil {
 			why = err.Error()
 			continue
 		}
@@ -58,9 +67,29 @@ func (n *Node) fit(t *term, nodeID string) error {
 		return fmt.Errorf("%s has lost its data: wait until it has caught up", nodeID)
 	}
 	if applied := t.inst.raft.AppliedIndex(); k.Applied+caughtUp < applied {
-		return fmt.Errorf("%s has applied entry %d of %d: wait until it has caught up", nodeID, k.Applied, applied)
+		return fmt.Errorf("%s has applied entry %d of %d: %w", nodeID, k.Applied, applied, errBehind)
 	}
 	return nil
+}
+
+var errBehind = errors.New("wait until it has caught up")
+
+// fitNow is fit, but asks a member that seems to be behind, for a moment: what is known of it is half a second old, in which hundreds of
+// entries are written, and it is being sent what it lacks.
+func (n *Node) fitNow(ctx context.Context, t *term, nodeID string) error {
+	err := n.fit(t, nodeID)
+	ctx, cancel := context.WithTimeout(ctx, statusTimeout)
+	defer cancel()
+	for errors.Is(err, errBehind) {
+		m, _ := n.cfg.member(nodeID)
+		if _, unasked := n.ask(ctx, m, request{Op: opStatus}); unasked != nil {
+			break
+		}
+		if err = n.fit(t, nodeID); errors.Is(err, errBehind) && !pause(ctx, retryTerm) {
+			break
+		}
+	}
+	return err
 }
 
 // handOver makes target the leader. lead has returned. On success the term is over.
@@ -75,7 +104,7 @@ func (n *Node) handOver(ctx context.Context, t *term, target string, why cluster
 func (n *Node) tryHandOver(ctx context.Context, t *term, target string, why cluster.Reason) error {
 	ctx, cancel := context.WithTimeout(ctx, handoverTimeout)
 	defer cancel()
-	if err := n.fit(t, target); err != nil {
+	if err := n.fitNow(ctx, t, target); err != nil {
 		return err
 	}
 	m, _ := n.cfg.member(target)
@@ -168,7 +197,7 @@ func (t *term) transfer(ctx context.Context, nodeID string, why cluster.Reason) 
 		return errNoTerm // it leads already, or is about to
 	}
 	// Said before lead is stopped for nothing.
-	if err := t.node.fit(t, nodeID); err != nil {
+	if err := t.node.fitNow(ctx, t, nodeID); err != nil {
 		return err
 	}
 	o := order{ctx: ctx, target: nodeID, why: why, reply: make(chan error, 1)}
