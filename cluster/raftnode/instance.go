@@ -79,6 +79,9 @@ func (n *Node) newInstance() *instance {
 				p.ack(sent)
 			}
 		},
+		renew: func() {
+			go i.raft.Snapshot() // its future is nobody's; that there is nothing new is no fault
+		},
 		done: make(chan struct{}),
 	}
 	if n.cfg.Role == cluster.Witness {
