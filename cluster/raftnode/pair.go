@@ -159,8 +159,18 @@ func (n *Node) lostFollower(t *term, p *peer, last *progress) string {
 // errClaimLost: the sibling goes on alone.
 var errClaimLost = errors.New("the other node has claimed the next epoch")
 
-// goOnAlone takes the follower's vote away. With claims the epoch is claimed before, and begun after.
-func (n *Node) goOnAlone(ctx context.Context, t *term, p *peer, why string) error {
+// goOnAlone takes the follower's vote away. With claims the epoch is claimed before, and begun after. All that takes a while, in which
+// the follower may come back and be given a vote anew: behind that one the epoch that was claimed could never begin.
+func (n *Node) goOnAlone(ctx context.Context, t *term, p *peer, why string) (err error) {
+	t.parting.Store(true)
+	defer func() {
+		if err != nil || n.claims == nil { // else the term ends
+			t.parting.Store(false)
+		}
+	}()
+	if suffrage(n.servers(), p.NodeID) != "voter" {
+		return errors.New("it has lost its vote already")
+	}
 	next := state.Epoch{Number: n.fsm.state.Token().Epoch.Number + 1, Node: n.cfg.NodeID}
 	if n.claims != nil {
 		if err := n.claim(ctx, next.Number, n.pair.share); err != nil {
@@ -182,7 +192,7 @@ func (n *Node) goOnAlone(ctx context.Context, t *term, p *peer, why string) erro
 	if n.claims == nil {
 		return nil
 	}
-	err := n.changeIdentity(func(id *identity) {
+	err = n.changeIdentity(func(id *identity) {
 		id.Forced = forced{Epoch: next, Why: cluster.Reason{Cause: cluster.CauseAlone, Text: p.NodeID + " was lost"}}
 	})
 	if err != nil {

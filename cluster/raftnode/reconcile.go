@@ -66,7 +66,7 @@ func (n *Node) reconcileMember(ctx context.Context, t *term, p *peer) error {
 	case has == "none":
 		n.log.Info("taking in a member", "member", p.NodeID)
 		return n.changed(ctx, r.AddNonvoter(id, address, 0, changeTimeout), "add")
-	case has == "voter" && !k.Empty:
+	case has == "voter" && !k.Empty && !t.parting.Load():
 		n.log.Info("a member has another address", "member", p.NodeID, "address", address, "before", at)
 		return n.changed(ctx, r.AddVoter(id, address, 0, changeTimeout), "move")
 	}
@@ -82,7 +82,7 @@ func (n *Node) reconcileMember(ctx context.Context, t *term, p *peer) error {
 		return n.changed(ctx, r.DemoteVoter(id, 0, changeTimeout), "demote")
 	case g.Empty && !g.Ready:
 		return n.tellJoin(ctx, t, p)
-	case !g.Empty && has == "nonvoter" && n.caughtUp(t, p, g):
+	case !g.Empty && has == "nonvoter" && !t.parting.Load() && n.caughtUp(t, p, g):
 		n.log.Info("a member has caught up and votes now", "member", p.NodeID)
 		p.promotedNow()
 		return n.changed(ctx, r.AddVoter(id, address, 0, changeTimeout), "promote")

@@ -40,6 +40,8 @@ type term struct {
 	orders  chan order
 	leading atomic.Bool   // lead runs
 	onward  chan struct{} // one slot: go on as the next term, in the epoch that was decided on
+	// parting: the follower's vote is being taken away, so that none is given meanwhile, see goOnAlone.
+	parting atomic.Bool
 }
 
 // again has the term end in good order and this node go on in the next one without an election.
