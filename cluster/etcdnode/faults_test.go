@@ -341,3 +341,28 @@ func TestMachineThatStoodStillLeadsNoMore(t *testing.T) {
 		c.Eventually(time.Minute, "the term ends", func() bool { return len(c.Leads()) > before })
 	})
 }
+
+// What the leader has not begun while the caller waited has changed nothing, and the caller may try it again. It was answered with an error
+// of no kind.
+func TestForwardedProposalThatRunsOutOfTimeMayBeTriedAgain(t *testing.T) {
+	overFake(t, func(t *testing.T, _ *rig, c *clustertest.Cluster) {
+		n := c.Node(c.Leader(time.Minute)).(*Node)
+		data, err := state.Encode(state.Command{Op: sent(1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried := 0
+		for range 100 { // whether it is queued at the last moment is chance
+			switch got := n.answer(n.greeting(), request{Op: opPropose, Command: data}).Fault; got {
+			case faultNotLeader:
+				tried++
+			case "", faultUnknown:
+			default:
+				t.Fatalf("got %q", got)
+			}
+		}
+		if tried == 0 {
+			t.Error("each was queued: this tests nothing")
+		}
+	})
+}

@@ -308,6 +308,9 @@ func (n *Node) answer(theirs port.Greeting, r request) response {
 		return response{Fault: "a term is begun by its leader alone"}
 	}
 	res, err := t.propose(ctx, c.Op)
+	if err != nil && ctx.Err() != nil && !errors.Is(err, cluster.ErrUnknownOutcome) {
+		return response{Fault: faultNotLeader} // it was not queued while the caller waited
+	}
 	if err != nil {
 		return faulty(err)
 	}
