@@ -1,4 +1,4 @@
-// Package clustertest runs a cluster of N nodes in one test, and breaks it.
+// Package clustertest runs a cluster of N nodes in one test, breaks it, and checks what its callers have seen.
 //
 // New gives a cluster of raftnode nodes in memory, on a network in memory, to be used inside a
 // testing/synctest bubble, where hours of failovers take a second. NewOver does the same over
