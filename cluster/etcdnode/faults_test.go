@@ -11,6 +11,7 @@ import (
 
 	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 	"scomconnector/poller/alert"
 )
@@ -354,9 +355,9 @@ func TestForwardedProposalThatRunsOutOfTimeMayBeTriedAgain(t *testing.T) {
 		tried := 0
 		for range 100 { // whether it is queued at the last moment is chance
 			switch got := n.answer(n.greeting(), request{Op: opPropose, Command: data}).Fault; got {
-			case faultNotLeader:
+			case port.FaultNotLeader:
 				tried++
-			case "", faultUnknown:
+			case "", port.FaultUnknown:
 			default:
 				t.Fatalf("got %q", got)
 			}

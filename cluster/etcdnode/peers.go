@@ -49,18 +49,20 @@ const (
 // response answers a request.
 type response struct {
 	Greeting port.Greeting
-	Fault    string // one of the fault constants, or plain words; empty: done
+	Fault    string // one of port's, or plain words; empty: done
 	Refused  string // the state machine's refusal
 	Version  uint64
 	ID       string
 	Body     []byte
 }
 
-// Faults that the caller acts upon.
-const (
-	faultNotLeader = "not the leader"
-	faultUnknown   = "outcome unknown"
-)
+func (r response) outcome() port.Outcome {
+	return port.Outcome{Fault: r.Fault, Refused: r.Refused, Version: r.Version, ID: r.ID}
+}
+
+func answerOf(o port.Outcome) response {
+	return response{Fault: o.Fault, Refused: o.Refused, Version: o.Version, ID: o.ID}
+}
 
 // sibling is what this node knows of another member.
 type sibling struct {
@@ -296,35 +298,16 @@ func (n *Node) answer(theirs port.Greeting, r request) response {
 	case r.Op != opPropose && r.Op != opTransfer:
 		return response{Fault: fmt.Sprintf("it knows no request %q", r.Op)}
 	case t == nil:
-		return response{Fault: faultNotLeader}
+		return response{Fault: port.FaultNotLeader}
 	case r.Op == opTransfer:
 		return faulty(t.transfer(ctx, r.Target, r.Reason))
 	}
-	c, err := state.Decode(r.Command)
-	if err != nil {
-		return faulty(err)
-	}
-	if _, ok := c.Op.(state.TermStart); ok {
-		return response{Fault: "a term is begun by its leader alone"}
-	}
-	res, err := t.propose(ctx, c.Op)
-	if err != nil && ctx.Err() != nil && !errors.Is(err, cluster.ErrUnknownOutcome) {
-		return response{Fault: faultNotLeader} // it was not queued while the caller waited
-	}
-	if err != nil {
-		return faulty(err)
-	}
-	return response{Refused: port.WireRefusal(res.Err), Version: res.Version, ID: res.ID}
+	return answerOf(port.Carry(ctx, r.Command, t.propose))
 }
 
 func faulty(err error) response {
-	switch {
-	case err == nil:
-		return response{}
-	case errors.Is(err, errNoTerm), errors.Is(err, cluster.ErrTermOver):
-		return response{Fault: faultNotLeader}
-	case errors.Is(err, cluster.ErrUnknownOutcome):
-		return response{Fault: faultUnknown}
+	if errors.Is(err, errNoTerm) {
+		return response{Fault: port.FaultNotLeader}
 	}
-	return response{Fault: err.Error()}
+	return response{Fault: port.FaultOf(err)}
 }

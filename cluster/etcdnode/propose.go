@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"scomconnector/cluster"
-	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -61,17 +60,13 @@ func (n *Node) tryPropose(ctx context.Context, op state.Op, data []byte) (state.
 	}
 	resp, err := n.ask(ctx, leader, request{Op: opPropose, Command: data})
 	switch {
-	case errors.Is(err, errNotSent), resp.Fault == faultNotLeader:
+	case errors.Is(err, errNotSent):
 		return state.Result{}, cluster.ErrTermOver
 	case err != nil:
 		return state.Result{}, fmt.Errorf("%w: forward to %s: %w", cluster.ErrUnknownOutcome, leader, err)
-	case resp.Fault == faultUnknown:
-		return state.Result{}, fmt.Errorf("%w: %s cannot tell", cluster.ErrUnknownOutcome, leader)
-	case resp.Fault != "":
-		return state.Result{}, fmt.Errorf("forward to %s: %s", leader, resp.Fault)
 	}
 	// What the leader has committed is in etcd, and will be here in a moment.
-	return state.Result{Err: port.RefusalFromWire(resp.Refused), Version: resp.Version, ID: resp.ID}, nil
+	return resp.outcome().Result(leader)
 }
 
 // accept takes in a close request without asking a leader: it is a key of its own. Two nodes may take in the same at the same time, and

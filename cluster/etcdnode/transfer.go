@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -179,7 +180,7 @@ func (n *Node) orderTransfer(ctx context.Context, nodeID string, why cluster.Rea
 		return errNoTerm
 	case err != nil:
 		return fmt.Errorf("ask %s to hand over: %w", leader, err)
-	case resp.Fault == faultNotLeader:
+	case resp.Fault == port.FaultNotLeader:
 		return errNoTerm
 	case resp.Fault != "":
 		return errors.New(resp.Fault)

@@ -60,8 +60,8 @@ type reply struct {
 // refusals are the errors that cross the wire and come out as themselves.
 var refusals = []error{state.ErrTermOver, state.ErrStale, state.ErrParkedFull, state.ErrOutboxFull, state.ErrFull, state.ErrMaintenance, state.ErrUnknown, state.ErrRewound}
 
-// WireRefusal is a refusal of the state machine as it crosses the wire.
-func WireRefusal(err error) string {
+// wireRefusal is a refusal of the state machine as it crosses the wire.
+func wireRefusal(err error) string {
 	if err == nil {
 		return ""
 	}

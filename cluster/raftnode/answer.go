@@ -7,7 +7,6 @@ import (
 	"net"
 	"time"
 
-	"scomconnector/cluster"
 	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
@@ -159,7 +158,7 @@ func (n *Node) answer(theirs greeting, r request) response {
 	case opRemove:
 		t := n.term.Load()
 		if t == nil {
-			return response{Fault: faultNotLeader}
+			return response{Fault: port.FaultNotLeader}
 		}
 		return faulty(n.removeHere(ctx, t, r.Target))
 	case opSucceed:
@@ -172,7 +171,7 @@ func (n *Node) answer(theirs greeting, r request) response {
 	case opTransfer:
 		t := n.term.Load()
 		if t == nil {
-			return response{Fault: faultNotLeader}
+			return response{Fault: port.FaultNotLeader}
 		}
 		return faulty(t.transfer(ctx, r.Target, r.Reason))
 	}
@@ -180,15 +179,10 @@ func (n *Node) answer(theirs greeting, r request) response {
 }
 
 func faulty(err error) response {
-	switch {
-	case err == nil:
-		return response{}
-	case errors.Is(err, errNoTerm), errors.Is(err, cluster.ErrTermOver):
-		return response{Fault: faultNotLeader}
-	case errors.Is(err, cluster.ErrUnknownOutcome):
-		return response{Fault: faultUnknown}
+	if errors.Is(err, errNoTerm) {
+		return response{Fault: port.FaultNotLeader}
 	}
-	return response{Fault: err.Error()}
+	return response{Fault: port.FaultOf(err)}
 }
 
 func (n *Node) answerJoin(ctx context.Context, r request) response {
@@ -233,21 +227,7 @@ func (n *Node) answerRejoin(ctx context.Context, theirs greeting, r request) res
 func (n *Node) answerPropose(ctx context.Context, r request) response {
 	t := n.term.Load()
 	if t == nil {
-		return response{Fault: faultNotLeader}
+		return response{Fault: port.FaultNotLeader}
 	}
-	c, err := state.Decode(r.Command)
-	if err != nil {
-		return faulty(err)
-	}
-	if _, ok := c.Op.(state.TermStart); ok {
-		return response{Fault: "a term is begun by its leader alone"}
-	}
-	res, err := t.propose(ctx, c.Op)
-	if err != nil && ctx.Err() != nil && !errors.Is(err, cluster.ErrUnknownOutcome) {
-		return response{Fault: faultNotLeader} // it was not appended while the caller waited
-	}
-	if err != nil {
-		return faulty(err)
-	}
-	return response{Refused: port.WireRefusal(res.Err), Version: res.Version, ID: res.ID}
+	return answerOf(port.Carry(ctx, r.Command, t.propose))
 }

@@ -114,8 +114,8 @@ func TestForwardedProposalThatRunsOutOfTimeMayBeTriedAgain(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if got := n.answerPropose(ctx, request{Op: opPropose, Command: data}).Fault; got != faultNotLeader {
-			t.Errorf("got %q, want %q", got, faultNotLeader)
+		if got := n.answerPropose(ctx, request{Op: opPropose, Command: data}).Fault; got != port.FaultNotLeader {
+			t.Errorf("got %q, want %q", got, port.FaultNotLeader)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 )
 
 // Remove drops a member that no node.json names any more, from any node; see cluster.Members.
@@ -33,7 +34,7 @@ func (n *Node) tryRemove(ctx context.Context, nodeID string) error {
 	}
 	resp, err := n.ask(ctx, leader, request{Op: opRemove, Target: nodeID})
 	switch {
-	case errors.Is(err, errNotSent), resp.Fault == faultNotLeader:
+	case errors.Is(err, errNotSent), resp.Fault == port.FaultNotLeader:
 		return errNoTerm
 	case err != nil:
 		return fmt.Errorf("%w: ask %s to remove %s: %w", cluster.ErrUnknownOutcome, leader.NodeID, nodeID, err)

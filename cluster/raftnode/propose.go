@@ -9,7 +9,6 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scomconnector/cluster"
-	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -57,16 +56,12 @@ func (n *Node) tryPropose(ctx context.Context, op state.Op, data []byte) (state.
 	}
 	resp, err := n.ask(ctx, leader, request{Op: opPropose, Command: data})
 	switch {
-	case errors.Is(err, errNotSent), resp.Fault == faultNotLeader:
+	case errors.Is(err, errNotSent):
 		return state.Result{}, cluster.ErrTermOver
 	case err != nil:
 		return state.Result{}, fmt.Errorf("%w: forward to %s: %w", cluster.ErrUnknownOutcome, leader.NodeID, err)
-	case resp.Fault == faultUnknown:
-		return state.Result{}, fmt.Errorf("%w: %s cannot tell", cluster.ErrUnknownOutcome, leader.NodeID)
-	case resp.Fault != "":
-		return state.Result{}, fmt.Errorf("forward to %s: %s", leader.NodeID, resp.Fault)
 	}
-	return state.Result{Err: port.RefusalFromWire(resp.Refused), Version: resp.Version, ID: resp.ID}, nil
+	return resp.outcome().Result(leader.NodeID)
 }
 
 // leader is the member that raft takes for the leader.

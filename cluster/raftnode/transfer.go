@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 )
 
 // caughtUp is how many entries a member may be behind and still be sent all it lacks at once.
@@ -183,7 +184,7 @@ func (n *Node) orderTransfer(ctx context.Context, nodeID string, why cluster.Rea
 		return errNoTerm
 	case err != nil:
 		return fmt.Errorf("ask %s to hand over: %w", leader.NodeID, err)
-	case resp.Fault == faultNotLeader:
+	case resp.Fault == port.FaultNotLeader:
 		return errNoTerm
 	case resp.Fault != "":
 		return errors.New(resp.Fault)

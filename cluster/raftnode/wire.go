@@ -38,15 +38,17 @@ const (
 // response answers a request.
 type response struct {
 	Greeting greeting
-	Fault    string // one of the fault constants, or plain words; empty: done
+	Fault    string // one of port's, or plain words; empty: done
 	Refused  string // the state machine's refusal
 	Version  uint64 // of state.Result
 	ID       string // of state.Result
 	Body     []byte // ask
 }
 
-// Faults that the caller acts upon.
-const (
-	faultNotLeader = "not the leader"
-	faultUnknown   = "outcome unknown"
-)
+func (r response) outcome() port.Outcome {
+	return port.Outcome{Fault: r.Fault, Refused: r.Refused, Version: r.Version, ID: r.ID}
+}
+
+func answerOf(o port.Outcome) response {
+	return response{Fault: o.Fault, Refused: o.Refused, Version: o.Version, ID: o.ID}
+}

@@ -122,7 +122,7 @@ func (n *Node) bequeathOne(ctx context.Context, data []byte) error {
 		switch {
 		case err != nil:
 			last = deepest(err)
-		case resp.Fault != "" && resp.Fault != faultNotLeader:
+		case resp.Fault != "" && resp.Fault != port.FaultNotLeader:
 			last = errors.New(resp.Fault)
 		case resp.Fault == "" && resp.Refused != "":
 			last = port.RefusalFromWire(resp.Refused)
