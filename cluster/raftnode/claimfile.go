@@ -68,7 +68,7 @@ func (f *fileClaims) Claim(ctx context.Context, epoch uint64, by Claim) (Claim, 
 
 // Owner reads the claim; see Claims.
 func (f *fileClaims) Owner(ctx context.Context, epoch uint64) (owner Claim, found bool, err error) {
-	for {
+	for seen := false; ; seen = true {
 		var text []byte
 		err := f.access(ctx, func() error {
 			var err error
@@ -78,14 +78,14 @@ func (f *fileClaims) Owner(ctx context.Context, epoch uint64) (owner Claim, foun
 		if errors.Is(err, fs.ErrNotExist) {
 			return f.none(ctx)
 		}
-		if err != nil {
+		over := ctx.Err() != nil
+		if err != nil && (!seen || !over) {
 			return Claim{}, false, fmt.Errorf("read %s: %w", f.path(epoch), err)
 		}
-		broken := json.Unmarshal(text, &owner)
-		if broken == nil && owner.ClusterID != "" && owner.NodeID != "" {
+		if err == nil && json.Unmarshal(text, &owner) == nil && owner.ClusterID != "" && owner.NodeID != "" {
 			return owner, true, nil
 		}
-		if !pause(ctx, claimReread) {
+		if over || !pause(ctx, claimReread) {
 			return Claim{}, false, fmt.Errorf("%s is not completely written: whoever made it was interrupted; while neither node leads and neither writes it, an operator may delete it", f.path(epoch))
 		}
 	}

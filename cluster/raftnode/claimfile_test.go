@@ -72,16 +72,17 @@ func TestClaimRacedForHasOneOwner(t *testing.T) {
 func TestHalfWrittenClaimIsUnknownAndNotFree(t *testing.T) {
 	for name, content := range map[string]string{"empty": "", "half": `{"ClusterID":"c1","NodeID":"pri`, "zeros": strings.Repeat("\x00", 200), "nobody": "{}"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			if err := os.WriteFile(filepath.Join(dir, "claim-2"), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			if _, err := FileClaims(dir).Claim(ctx, 2, claimBy("secondary")); err == nil || !strings.Contains(err.Error(), "not completely written") {
 				t.Errorf("claim: got %v", err)
 			}
-			ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
+			ctx, cancel = context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
 			if _, _, err := FileClaims(dir).Owner(ctx, 2); err == nil {
 				t.Error("owner: got no error")
