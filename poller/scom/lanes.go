@@ -235,6 +235,9 @@ func (ls *lanes) shakeOnce(l *lane, req *http.Request, scheme string) (*http.Res
 		}
 		l.conn = on
 		next, _ := offered(resp).token(scheme)
+		if next == nil && resp.StatusCode == http.StatusUnauthorized && !scomSpeaks(resp) {
+			on.Close() // some servers take no other handshake on a connection where one has failed; the answer is read already
+		}
 		if next == nil {
 			return resp, nil
 		}

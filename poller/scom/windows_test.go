@@ -118,6 +118,26 @@ func TestWrongPasswordOnTheConnectionCostsOneBadLogOn(t *testing.T) {
 	}
 }
 
+// Some servers take no other handshake on a connection where one has failed: the next log-on there was refused whatever its password, and
+// counted as a bad one.
+func TestConnectionOfARefusedLogOnIsNotUsedAgain(t *testing.T) {
+	for name, o := range frontends {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, scomtest.Options{}, []scomtest.ConsoleOptions{{NTLM: &o}}, func(c *Config) {
+					windowsAuth(c)
+					c.AuthPauses = []time.Duration{30 * time.Second} // no idle connection has ended by then
+				})
+				w.group.SetPassword(`CONTOSO\svc-moogsoft`, "changed")
+				w.mustFail(alert.FaultAuth)
+				w.group.SetPassword(`CONTOSO\svc-moogsoft`, "simulated")
+				time.Sleep(30 * time.Second)
+				w.mustPoll()
+			})
+		})
+	}
+}
+
 // The password is changed while connections are logged on: those go on, and no new one costs more than the one bad log-on.
 func TestPasswordChangedWhileConnectionsLive(t *testing.T) {
 	for name, o := range frontends {
