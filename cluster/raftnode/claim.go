@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/state"
 )
 
 // Claim is who goes on alone in an epoch: the content of a claim's file.
@@ -112,25 +113,44 @@ func (n *Node) nextEpoch() (uint64, error) {
 
 // recallClaim: a claim that this node set out to make may be its own, though its process has ended since or the share did not answer
 // in time. Nobody else can go on alone then, so that it must be used. One that is not there may still come: a share may be slow.
-func (n *Node) recallClaim(ctx context.Context) {
+func (n *Node) recallClaim(ctx context.Context) error {
 	id := n.ident()
-	if n.claims == nil || n.recalled.Load() || id.Claiming <= id.Epoch.Number || time.Since(n.recallAt) < recallEvery {
-		return
+	if n.claims == nil || n.recalled.Load() || id.Claiming <= id.Epoch.Number {
+		return nil
+	}
+	if time.Since(n.recallAt) < recallEvery {
+		return errRecallSoon
 	}
 	n.recallAt = time.Now()
 	look, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	owner, found, err := n.claims.Owner(look, id.Claiming)
-	if err != nil {
-		return // it is tried again
-	}
-	if !found {
-		return
+	if err != nil || !found {
+		return err
 	}
 	n.recalled.Store(true)
 	if owner.ours(id) {
 		n.useClaim(id.Claiming)
 	}
+	return nil
+}
+
+// errRecallSoon: the share was looked at a moment ago.
+var errRecallSoon = errors.New("the claims were read a moment ago")
+
+// mayOwnClaimAfter: the claim of an epoch after the given one is this node's, or may be for all that is known. It is the keeper's. An
+// operator's force can put both nodes into epochs of one number. The one that would yield must then use its claim: the other one waits
+// for that, and nobody would lead.
+func (n *Node) mayOwnClaimAfter(ctx context.Context, epoch state.Epoch) bool {
+	if n.claims == nil || n.ident().Claiming <= epoch.Number {
+		return false
+	}
+	if n.recallClaim(ctx) != nil {
+		return true
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.watching.won > epoch.Number
 }
 
 // awaitLeaseEnd waits, where claims promise that never two lead, until a leader to whom this node has confirmed anything, or whom it

@@ -75,7 +75,7 @@ func (n *Node) look(ctx context.Context) error {
 	if err := n.arrive(); err != nil {
 		return err
 	}
-	if winner, ok := n.higherEpoch(); ok {
+	if winner, ok := n.higherEpoch(); ok && !n.mayOwnClaimAfter(ctx, winner.now().Epoch) {
 		return n.yield(ctx, winner)
 	}
 	n.considerTakeover(ctx)

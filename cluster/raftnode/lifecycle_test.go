@@ -35,7 +35,10 @@ func inMemoryWith(t *testing.T, net *pipenet.Net, cfg Config) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Version, cfg.Memory, cfg.Listener, cfg.Dial = "test", NewMemory(), ln, net.Dialer(cfg.NodeID)
+	cfg.Version, cfg.Listener, cfg.Dial = "test", ln, net.Dialer(cfg.NodeID)
+	if cfg.Memory == nil {
+		cfg.Memory = NewMemory()
+	}
 	n, err := Open(cfg, hclog.NewNullLogger(), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

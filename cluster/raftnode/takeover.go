@@ -46,7 +46,7 @@ type takeoverWatch struct {
 
 // considerTakeover is the keeper's look at whether this node must go on alone by itself.
 func (n *Node) considerTakeover(ctx context.Context) {
-	n.recallClaim(ctx)
+	n.recallClaim(ctx) //nolint:errcheck // it is tried again
 	w := n.noteLeader()
 	if n.cfg.Role == cluster.Witness || !n.cfg.strictPair() || n.cfg.PairTakeover == takeoverOperator || n.ident().Forced.pending() {
 		return
