@@ -42,11 +42,11 @@ func scheduleCount(t *testing.T) (first uint64, n int) {
 			t.Fatalf("SCOMCONNECTOR_SCHEDULES is %q: it must be a number above 0", os.Getenv("SCOMCONNECTOR_SCHEDULES"))
 		}
 	case os.Getenv("SCOMCONNECTOR_REAL") == "1" && raceDetector:
-		n = 500
+		n = 100 // .ci/run has the other 1,900 without the race detector, which is more than ten times as fast
 	case os.Getenv("SCOMCONNECTOR_REAL") == "1":
 		n = 2000
 	}
-	if n > 200 {
+	if n != 200 {
 		first = uint64(time.Now().UnixMilli()) * 1_000_000
 	}
 	return first, n
