@@ -416,7 +416,8 @@ func (c *client) Endpoints() []cluster.Endpoint {
 
 func (c *client) watchHealth(ctx context.Context, e *endpoint) {
 	for {
-		now := c.look(ctx, e).Endpoint
+		seen := c.look(ctx, e)
+		now := seen.Endpoint
 		if ctx.Err() != nil {
 			return
 		}
@@ -425,7 +426,11 @@ func (c *client) watchHealth(ctx context.Context, e *endpoint) {
 		e.last = now
 		e.mu.Unlock()
 		c.tell(before, now)
-		if !pause(ctx, healthEvery) {
+		wait := healthEvery
+		if seen.Lacks == LogOn {
+			wait = refusedPause
+		}
+		if !pause(ctx, wait) {
 			return
 		}
 	}

@@ -27,6 +27,8 @@ type fake struct {
 	lose     int // so many next writes are carried out, and their answer is lost
 	txns     int
 	slow     time.Duration // each call takes so long
+	refuse   error         // what each call is answered
+	refused  int           // how many were
 }
 
 type fakeLease struct {
@@ -177,7 +179,12 @@ func (c *fakeClient) await(ctx context.Context) error {
 	for {
 		c.mu.Lock()
 		if !c.down && !c.cut[c.node] {
-			return nil
+			if c.refuse == nil {
+				return nil
+			}
+			defer c.mu.Unlock()
+			c.refused++
+			return c.refuse
 		}
 		changed := c.changed
 		c.mu.Unlock()

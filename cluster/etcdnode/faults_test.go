@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
 	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
 	"scomconnector/cluster/port"
@@ -366,4 +368,25 @@ func TestForwardedProposalThatRunsOutOfTimeMayBeTriedAgain(t *testing.T) {
 			t.Error("each was queued: this tests nothing")
 		}
 	})
+}
+
+// etcd works on each password that it checks, and a wrong one stays wrong until somebody comes.
+func TestWhatEtcdRefusesIsNotAskedForAgainAtOnce(t *testing.T) {
+	for _, err := range []error{rpctypes.ErrAuthFailed, rpctypes.ErrPermissionDenied, rpctypes.ErrUserEmpty} {
+		overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+			r.etcd.change(func() { r.etcd.refuse = err })
+			r.etcd.revokeLeaders()
+			time.Sleep(time.Minute) // terms have ended, and their renewals
+			before := 0
+			r.etcd.change(func() { before = r.etcd.refused })
+			time.Sleep(time.Minute)
+			r.etcd.change(func() {
+				if n := r.etcd.refused - before; n > 2*30 {
+					t.Errorf("%v: two nodes asked %d times in a minute", err, n)
+				}
+				r.etcd.refuse = nil
+			})
+			c.Leader(15 * time.Second)
+		})
+	}
 }

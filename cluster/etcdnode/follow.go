@@ -6,14 +6,18 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
 	"scomconnector/cluster/state"
 )
 
 const (
 	// pageKeys and a page's bytes stay well below what gRPC carries: shards have up to 40 KB.
 	pageKeys = 200
-	// retryEtcd is the pause before etcd is tried again.
-	retryEtcd = 300 * time.Millisecond
+	// retryEtcd is the pause before etcd is tried again, and refusedPause the one after an answer that only people can change: etcd
+	// works some 50 ms on each password that it checks.
+	retryEtcd    = 300 * time.Millisecond
+	refusedPause = 5 * time.Second
 )
 
 // follow keeps the replica until ctx ends: it reads everything, watches from there, and begins anew whenever the watch ends, for
@@ -33,8 +37,16 @@ func (n *Node) follow(ctx context.Context) {
 			return
 		}
 		n.noteTrouble(err)
-		pause(ctx, retryEtcd)
+		pause(ctx, n.patience(retryEtcd, err))
 	}
+}
+
+// patience is the pause after a call that ended with err, where it is usual after others.
+func (n *Node) patience(usual time.Duration, err error) time.Duration {
+	if err != nil && lack(err, n.cfg) != Majority && !errors.Is(err, rpctypes.ErrInvalidAuthToken) { // that one is gone with the next log-on
+		return max(usual, refusedPause)
+	}
+	return usual
 }
 
 // errReload: everything is to be read again, and nothing is wrong.

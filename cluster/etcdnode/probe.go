@@ -13,10 +13,12 @@ import (
 // whether the watch keeps up, and how long the leader's lease lasts.
 func (n *Node) probe(ctx context.Context) {
 	var behind time.Time // since when the watch lacks what etcd shows
-	for pause(ctx, n.cfg.TTL/3) {
+	every := n.cfg.TTL / 3
+	for wait := every; pause(ctx, wait); {
 		k := n.replica.keys()
-		actx, cancel := context.WithTimeout(ctx, n.cfg.TTL/3)
+		actx, cancel := context.WithTimeout(ctx, every)
 		out, err := n.kv.Txn(actx, nil, []op{get(keyCluster), get(keyLeader), get(keyCommit)}, nil)
+		wait = n.patience(every, err)
 		if err != nil {
 			cancel()
 			if ctx.Err() == nil && !n.heardWithin(n.cfg.TTL/2) {
