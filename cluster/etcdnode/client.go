@@ -390,7 +390,7 @@ func (c *client) Left(ctx context.Context, id int64) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	if r.TTL <= 0 {
+	if r.TTL < 0 { // 0: it ends within a second
 		return 0, errNoLease
 	}
 	return time.Duration(r.TTL) * time.Second, nil

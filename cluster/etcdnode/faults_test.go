@@ -390,3 +390,38 @@ func TestWhatEtcdRefusesIsNotAskedForAgainAtOnce(t *testing.T) {
 		})
 	}
 }
+
+// An etcd that was set up anew has soon come as far again as it was before, with its keys at the same revisions. Who did not look at it in
+// between took it for the same one, kept what it knew of the other, and led with that.
+func TestAnEtcdSetUpAnewIsNotTakenForTheOneBefore(t *testing.T) {
+	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+		c.Crash("secondary")
+		time.Sleep(500 * time.Millisecond)
+		c.Start("secondary") // its looks at etcd come half a second after the other's
+		c.Voters(2, time.Minute)
+		handed(t, c, "secondary")
+		primary, n := c.Node("primary").(*Node), 0
+		setUpAnew := func() {
+			c.Agree(time.Minute)
+			awaitLook(c, "primary")
+			epoch := primary.replica.state.Token().Epoch.Number
+			r.etcd.wipe()
+			c.Eventually(time.Minute, "the Secondary leads again", func() bool {
+				v := c.Node("secondary").View()
+				return v.Leading && v.Token.Epoch.Number > epoch
+			})
+		}
+		setUpAnew()
+		for ; n < 5; n++ {
+			must(t, c.Node("secondary"), sent(n))
+		}
+		setUpAnew()
+		for ; n < 15; n++ { // more than the Primary has seen of the one before
+			must(t, c.Node("secondary"), sent(n))
+		}
+		c.Crash("secondary")
+		c.Eventually(time.Minute, "the Primary leads", func() bool { return c.Node("primary").View().Leading })
+		c.Start("secondary")
+		holds(t, c, n)
+	})
+}

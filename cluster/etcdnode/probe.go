@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 )
@@ -17,7 +18,7 @@ func (n *Node) probe(ctx context.Context) {
 	for wait := every; pause(ctx, wait); {
 		k := n.replica.keys()
 		actx, cancel := context.WithTimeout(ctx, every)
-		out, err := n.kv.Txn(actx, nil, []op{get(keyCluster), get(keyLeader), get(keyCommit)}, nil)
+		out, err := n.kv.Txn(actx, nil, []op{get(keyCluster), get(keyLeader), get(keyCommit), get(keyEpoch)}, nil)
 		wait = n.patience(every, err)
 		if err != nil {
 			cancel()
@@ -26,12 +27,14 @@ func (n *Node) probe(ctx context.Context) {
 			}
 			continue
 		}
-		n.lookAtLease(actx, out.Found[1])
+		if n.lookAtLease(actx, out.Found[1]) < n.cfg.TTL/2 {
+			wait = lastLooks
+		}
 		cancel()
 		if !k.synced {
 			continue // follow is reading
 		}
-		if out.Revision < k.revision || modOf(out.Found[0]) != modOf(k.cluster) {
+		if out.Revision < k.revision || modOf(out.Found[0]) != modOf(k.cluster) || modOf(out.Found[3]) <= k.revision && !same(out.Found[3], k.epoch) {
 			n.log.Warn("etcd does not hold what this node has read there: reading everything again", "revision", out.Revision, "seen", k.revision)
 			n.readAgain()
 			continue
@@ -50,20 +53,28 @@ func (n *Node) probe(ctx context.Context) {
 	}
 }
 
-// lookAtLease learns how long the leader's lease lasts. Should its key vanish earlier, then somebody has deleted it, and the leader may
-// not know yet.
-func (n *Node) lookAtLease(ctx context.Context, leader *keyValue) {
+// A lease that its leader has not renewed for so long that it may end is looked at every lastLooks, and a look older than lateLook says
+// nothing about its end: the leader may have renewed it since.
+const (
+	lastLooks = 200 * time.Millisecond
+	lateLook  = time.Second
+)
+
+// lookAtLease learns how long the leader's lease lasts, which it returns; what is not known is for ever. Should its key vanish earlier,
+// then somebody has deleted it, and the leader may not know yet.
+func (n *Node) lookAtLease(ctx context.Context, leader *keyValue) time.Duration {
 	if leader == nil || leader.Lease == 0 {
-		return
+		return math.MaxInt64
 	}
 	asked := time.Now()
 	left, err := n.kv.Left(ctx, leader.Lease)
 	if err != nil {
-		return
+		return math.MaxInt64
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.leftAsked, n.leftAt, n.leftFor, n.leftOf = asked, time.Now(), left, leader.Lease
+	return left
 }
 
 // mayLeadStill reports whether another process may lead without a key.
@@ -72,8 +83,8 @@ func (n *Node) mayLeadStill(v vacancy) bool {
 }
 
 // mayStillLead is until when the leader whose key has gone may not know it yet, by the last look at its lease, of which etcd tells whole
-// seconds. Where the key went before the lease could have ended, or the lease was never looked at, somebody may have deleted the key, or
-// revoked the lease, right after a renewal: so it is too for a node that starts and finds that the last term was not given away. Else
+// seconds. Where the key went before the lease could have ended, or the lease was not looked at right before, somebody may have deleted the
+// key, or revoked the lease, right after a renewal: so it is too for a node that starts and finds that the last term was not given away. Else
 // nobody has renewed it since, and the leader stops a margin before it ends. A term of this very folder is over with its process, whose
 // lock of the folder is this one's now.
 func (n *Node) mayStillLead(v vacancy) time.Time {
@@ -83,7 +94,7 @@ func (n *Node) mayStillLead(v vacancy) time.Time {
 	switch {
 	case n.identity.Token == last:
 		return time.Time{}
-	case v.lease == 0, n.leftOf != v.lease, v.at.Before(n.leftAsked.Add(n.leftFor)):
+	case v.lease == 0, n.leftOf != v.lease, v.at.Before(n.leftAsked.Add(n.leftFor)), v.at.Sub(n.leftAsked) > lateLook:
 		return v.at.Add(n.cfg.TTL)
 	}
 	return n.leftAt.Add(n.leftFor + time.Second - margin(n.cfg.TTL))

@@ -206,9 +206,11 @@ func (s *schedule) agree() {
 // loses has the etcd lose what it holds once all nodes have it; they write it back.
 func (s *schedule) loses(how func(*fake)) {
 	s.mend()
-	terms := len(s.c.Leads())
 	how(s.r.etcd)
-	s.c.Eventually(time.Minute, "a new term", func() bool { return len(s.c.Leads()) > terms })
+	s.c.Eventually(time.Minute, "the keys are written back", func() (back bool) {
+		s.r.etcd.change(func() { _, back = s.r.etcd.keys[keyCluster] })
+		return back
+	})
 	s.c.Leader(time.Minute)
 }
 

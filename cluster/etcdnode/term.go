@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ type term struct {
 	node    *Node
 	tenure  *tenure
 	lease   int64
-	created int64 // of the leader's key: the term's number
+	created int64     // of the leader's key: the term's number
+	epoch   *keyValue // the key, as it was in that moment
 	token   state.Token
 	since   time.Time
 	draft   *draft
@@ -218,14 +220,14 @@ func (n *Node) acquire(ctx context.Context) (*term, error) {
 	}
 	me := leaderValue{Node: n.cfg.NodeID, Process: n.process}
 	out, err := n.kv.Txn(ctx, []cond{created(keyLeader, 0), modified(keyCluster, modOf(k.cluster))},
-		[]op{{kind: opPut, key: keyLeader, value: encodeJSON(me), lease: lease}}, []op{get(keyLeader), get(keyCluster)})
+		[]op{{kind: opPut, key: keyLeader, value: encodeJSON(me), lease: lease}, get(keyEpoch)}, []op{get(keyEpoch), get(keyCluster)})
 	at := out.Revision
 	if err != nil { // it may have been carried out all the same
-		if out, err = n.kv.Txn(ctx, nil, []op{get(keyLeader), get(keyCluster)}, nil); err == nil && (out.Found[0] == nil || out.Found[0].Lease != lease) {
+		if out, err = n.kv.Txn(ctx, nil, []op{get(keyEpoch), get(keyLeader)}, nil); err == nil && (out.Found[1] == nil || out.Found[1].Lease != lease) {
 			err = errNotOurs
 		}
 		if err == nil {
-			out.OK, at = true, out.Found[0].Create
+			out.OK, at = true, out.Found[1].Create
 		}
 	} else if !out.OK {
 		err = errNotOurs
@@ -238,7 +240,7 @@ func (n *Node) acquire(ctx context.Context) (*term, error) {
 		return nil, err
 	}
 	return &term{
-		node: n, tenure: newTenure(context.Background(), sent, ttl), lease: lease, created: at, since: time.Now().UTC(),
+		node: n, tenure: newTenure(context.Background(), sent, ttl), lease: lease, created: at, epoch: out.Found[0], since: time.Now().UTC(),
 		queue: make(chan *proposal), written: make(chan struct{}), orders: make(chan order), mended: make(chan struct{}, 1),
 	}, nil
 }
@@ -268,6 +270,10 @@ func (n *Node) begin(ctx context.Context, t *term) error {
 		return err
 	}
 	k := n.replica.keys()
+	if !same(t.epoch, k.epoch) {
+		n.readAgain()
+		return errOtherHistory
+	}
 	epoch := decodeValue[epochValue](k.epoch)
 	t.token = state.Token{Epoch: state.Epoch{Number: epoch.Number, Node: epoch.Node}, Term: uint64(t.created)}
 	var ops []op
@@ -297,6 +303,15 @@ func (n *Node) begin(ctx context.Context, t *term) error {
 		n.replica.giveBack(t.draft)
 	}
 	return err
+}
+
+// errOtherHistory: etcd was set up anew, or restored, and has come as far as this node's copy of what it held before. Its epoch tells: each
+// time that it counts anew another one begins.
+var errOtherHistory = errors.New("etcd does not hold what this node has read there")
+
+// same reports whether both are one state of a key in one history of an etcd.
+func same(a, b *keyValue) bool {
+	return modOf(a) == modOf(b) && (a == nil || b == nil || bytes.Equal(a.Value, b.Value))
 }
 
 func (n *Node) awaitRevision(ctx context.Context, rev int64) error {

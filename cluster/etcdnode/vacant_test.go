@@ -54,6 +54,47 @@ func TestWhoFindsNoLeaderWaitsForOneThatIsCutOff(t *testing.T) {
 	}
 }
 
+// A lease that could not be looked at for a while may have been renewed meanwhile. Whoever found its key gone later than the last look could
+// explain took it for one that had ended by itself, and led beside its leader.
+func TestALookAtTheLeaseThatIsOldSaysNothing(t *testing.T) {
+	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+		handed(t, c, "secondary")
+		awaitLook(c, "primary")
+		ends := func() (at time.Time) {
+			r.etcd.change(func() { at = r.etcd.leases[r.etcd.keys[keyLeader].Lease].until })
+			return at
+		}
+		before := ends()
+		c.Eventually(time.Minute, "the lease is renewed", func() bool { return ends().After(before) })
+		r.etcd.setDown(true)
+		time.Sleep(3400 * time.Millisecond)
+		r.etcd.setDown(false)
+		time.Sleep(600 * time.Millisecond) // the leader has renewed its lease, and the other one not looked at it
+		r.etcd.setCut("secondary", true)
+		r.etcd.revokeLeaders()
+		terms := len(c.Leads())
+		c.Eventually(time.Minute, "another one leads", func() bool { return len(c.Leads()) > terms })
+		leads := c.Leads()
+		if old, now := leads[len(leads)-2], leads[len(leads)-1]; !old.Ended.Before(now.Began) {
+			t.Errorf("the old leader stopped at %v, and the next one began at %v", old.Ended, now.Began)
+		}
+		r.etcd.setCut("secondary", false)
+		c.Voters(2, time.Minute)
+	})
+}
+
+// awaitLook waits until the node has just looked at the leader's lease.
+func awaitLook(c *clustertest.Cluster, id string) {
+	n := c.Node(id).(*Node)
+	looked := func() time.Time {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.leftAsked
+	}
+	before := looked()
+	c.Eventually(time.Minute, id+" looks at the lease", func() bool { return looked().After(before) })
+}
+
 func handed(t *testing.T, c *clustertest.Cluster, to string) {
 	t.Helper()
 	if err := c.Node(to).Transfer(t.Context(), to, reasonOfTest); err != nil {
