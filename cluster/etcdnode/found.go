@@ -138,7 +138,7 @@ func (n *Node) plant(ctx context.Context, p planting) error {
 		return err
 	}
 	defer n.revoke(lease)
-	me := leaderValue{Node: n.cfg.NodeID, Process: n.process}
+	me := leaderValue{Node: n.cfg.NodeID, Process: n.process, TTL: int(ttl / time.Second)}
 	out, err := n.kv.Txn(ctx, []cond{created(keyLeader, 0), modified(keyCluster, p.old)},
 		[]op{{kind: opPut, key: keyLeader, value: encodeJSON(me), lease: lease}}, nil)
 	if err != nil {

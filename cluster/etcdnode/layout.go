@@ -47,6 +47,15 @@ type epochValue struct {
 type leaderValue struct {
 	Node    string `json:"node"`
 	Process string `json:"process"` // random, of the process
+	TTL     int    `json:"ttl"`     // seconds that etcd gave its lease; 0: not known
+}
+
+// ttl is how long the leader's lease lasts without a renewal: its settings need not be this node's.
+func (l leaderValue) ttl(usual time.Duration) time.Duration {
+	if l.TTL > 0 {
+		return time.Duration(l.TTL) * time.Second
+	}
+	return usual
 }
 
 // handoverValue lets one node contest before all others. It is written as the leader's key is deleted by the leader itself.

@@ -95,9 +95,9 @@ func (n *Node) mayStillLead(v vacancy) time.Time {
 	case n.identity.Token == last:
 		return time.Time{}
 	case v.lease == 0, n.leftOf != v.lease, v.at.Before(n.leftAsked.Add(n.leftFor)), v.at.Sub(n.leftAsked) > lateLook:
-		return v.at.Add(n.cfg.TTL)
+		return v.at.Add(v.by.ttl(n.cfg.TTL))
 	}
-	return n.leftAt.Add(n.leftFor + time.Second - margin(n.cfg.TTL))
+	return n.leftAt.Add(n.leftFor + time.Second - margin(v.by.ttl(n.cfg.TTL)))
 }
 
 func (n *Node) readAgain() {

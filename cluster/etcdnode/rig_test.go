@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"cmp"
 	"os"
 	"path/filepath"
 	"sync"
@@ -25,6 +26,7 @@ type rig struct {
 	log   hclog.Logger
 	ahead sync.Map // by node: by how much its clock on the wall is ahead, a time.Duration
 	wall  func(nodeID string) time.Time
+	ttl   map[string]time.Duration // by node; else 5 s
 }
 
 func newRig(t testing.TB, shape clustertest.Shape) *rig {
@@ -70,7 +72,7 @@ func (r *rig) Open(nodeID string) (clustertest.Node, error) {
 	}
 	n, err := Open(Config{
 		Wall:   wall,
-		NodeID: nodeID, Role: m.Role, Members: r.shape, DataDir: filepath.Join(r.dir, nodeID), Version: "test", TTL: 5 * time.Second,
+		NodeID: nodeID, Role: m.Role, Members: r.shape, DataDir: filepath.Join(r.dir, nodeID), Version: "test", TTL: cmp.Or(r.ttl[nodeID], 5*time.Second),
 		Listener: ln, Dial: r.net.Dialer(nodeID), Serve: clustertest.Answers(nodeID), store: r.etcd.client(nodeID),
 	}, r.log.Named(nodeID), prometheus.NewRegistry())
 	if err != nil {

@@ -218,7 +218,7 @@ func (n *Node) acquire(ctx context.Context) (*term, error) {
 	if err != nil {
 		return nil, err
 	}
-	me := leaderValue{Node: n.cfg.NodeID, Process: n.process}
+	me := leaderValue{Node: n.cfg.NodeID, Process: n.process, TTL: int(ttl / time.Second)}
 	out, err := n.kv.Txn(ctx, []cond{created(keyLeader, 0), modified(keyCluster, modOf(k.cluster))},
 		[]op{{kind: opPut, key: keyLeader, value: encodeJSON(me), lease: lease}, get(keyEpoch)}, []op{get(keyEpoch), get(keyCluster)})
 	at := out.Revision

@@ -83,6 +83,26 @@ func TestALookAtTheLeaseThatIsOldSaysNothing(t *testing.T) {
 	})
 }
 
+// Nodes need not have the same TTLSeconds: it is the leader's that counts.
+func TestWhoFindsNoLeaderWaitsForTheLeadersTTL(t *testing.T) {
+	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+		c.Crash("secondary")
+		r.ttl = map[string]time.Duration{"secondary": 20 * time.Second}
+		c.Start("secondary")
+		c.Voters(2, time.Minute)
+		handed(t, c, "secondary")
+		awaitLook(c, "primary")
+		r.etcd.setCut("secondary", true)
+		r.etcd.hand(remove(keyLeader))
+		terms := len(c.Leads())
+		c.Eventually(time.Minute, "another one leads", func() bool { return len(c.Leads()) > terms })
+		leads := c.Leads()
+		if old, now := leads[len(leads)-2], leads[len(leads)-1]; !old.Ended.Before(now.Began) {
+			t.Errorf("the old leader stopped at %v, and the next one began at %v", old.Ended, now.Began)
+		}
+	})
+}
+
 // awaitLook waits until the node has just looked at the leader's lease.
 func awaitLook(c *clustertest.Cluster, id string) {
 	n := c.Node(id).(*Node)

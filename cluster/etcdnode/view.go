@@ -49,7 +49,7 @@ func (n *Node) View() cluster.View {
 	case !k.synced:
 		v.Waiting, v.Do = "reading what stands in etcd", "nothing yet: it has just begun"
 	case stillLeads:
-		v.Waiting, v.Do = "the leader's key is gone before its time, and its leader may go on until its lease has ended", fmt.Sprintf("nothing: another node leads after %v at most", n.cfg.TTL)
+		v.Waiting, v.Do = "the leader's key is gone before its time, and its leader may go on until its lease has ended", fmt.Sprintf("nothing: another node leads after %v at most", k.vacated.by.ttl(n.cfg.TTL))
 	}
 	if n.lasting {
 		alarms = append(alarms, n.trouble)
