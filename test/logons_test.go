@@ -160,6 +160,57 @@ func (w *world) checkRefusalIsTold() {
 	}
 }
 
+// A URL that is not the web console's answers each log-on with 404. Nobody has looked at the password there: it is not refused, the
+// account is not left alone, and the page says what is to be corrected.
+func TestAWrongURLIsNotARefusedLogOn(t *testing.T) { inBothModes(t, wrongURL) }
+
+func wrongURL(t *testing.T, windows bool) {
+	inWorld(t, site{windows: windows, settings: quick}, func(w *world) {
+		w.raise(3)
+		w.awaitDelivered(time.Minute)
+		w.consoles[0].Set(scomtest.Faults{Status: 404})
+		w.consoles[0].DropSessions()
+		w.stop("primary") // so that it must log on anew
+		w.start("primary")
+		w.pass(10 * time.Minute)
+		v := w.status("primary").Verdict
+		if !strings.Contains(v.Text, "scom1 is no web console at this URL (404 Not Found)") || !strings.Contains(v.Do, "check the Url of the SCOM server") {
+			t.Errorf("the page says %q, do %q", v.Text, v.Do)
+		}
+		if got := w.own("scom-logon"); len(got) != 0 {
+			t.Errorf("Moogsoft was told of refused log-ons: severities %v", got)
+		}
+		if w.consoles[0].Counters().Requests["authenticate"] < 10 {
+			t.Errorf("%d log-ons in 10 minutes: the account is left alone", w.consoles[0].Counters().Requests["authenticate"])
+		}
+		w.consoles[0].Heal()
+		w.raise(1)
+		w.awaitDelivered(30 * time.Second)
+		if n := strings.Count(w.log.String(), "NOT DELIVERING"); n != 1 {
+			t.Errorf("%d lines in the log, want one:\n%s", n, w.log)
+		}
+	})
+}
+
+// A console that fails in each log-on may have looked at the password, so the account is left alone; but nobody says that it was
+// refused.
+func TestNoVerdictOnTheLogOn(t *testing.T) {
+	inWorld(t, site{settings: quick}, func(w *world) {
+		w.consoles[0].Set(scomtest.Faults{Status: 500, Path: "authenticate"})
+		w.pass(3 * time.Minute)
+		w.consoles[0].Heal()
+		v := w.status("primary").Verdict
+		if !strings.Contains(v.Text, `scom1 gave no verdict on the last two log-ons of CONTOSO\svc-moogsoft; next try `) || !strings.Contains(v.Do, "look at the web console") {
+			t.Errorf("the page says %q, do %q", v.Text, v.Do)
+		}
+		if log := w.log.String(); strings.Contains(log, "refuses the log-on") {
+			t.Errorf("the log says\n%s", log)
+		}
+		w.raise(1)
+		w.awaitDelivered(5 * time.Minute)
+	})
+}
+
 // Settings that name another secret end the pause at once; the old ones, put back, are still left alone.
 func TestChangedSettingsEndThePause(t *testing.T) {
 	wrong, right := passwordFiles(t, "wrong", scomtest.DefaultAccount.Password)

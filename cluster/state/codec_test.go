@@ -58,6 +58,7 @@ func everyOp() []Op {
 		AdoptOutbox{Node: "n"},
 		NoteLogon{Account: `CONTOSO\svc`, Secret: 1<<16 - 1, Event: LogonRefused, At: t0, Until: t0.Add(time.Hour), Reason: "HTTP 401", Console: "scom1", Node: "primary"},
 		NoteLogon{Account: "a", Event: LogonAccepted},
+		NoteLogon{Account: "a", Secret: 7, Event: LogonUnjudged, At: t0, Node: "primary"},
 	}
 }
 

@@ -82,8 +82,8 @@ func (r *reader) op(k kind) Op {
 	case kindAdoptNote:
 		return AdoptNote{Node: r.string(), Epoch: r.epoch(), Text: r.string(), At: r.time()}
 	}
-	if k == kindNoteLogon {
-		return r.noteLogon()
+	if k == kindNoteLogon || k == kindUnjudgedLogon {
+		return r.noteLogon(k)
 	}
 	return r.outboxOp(k)
 }

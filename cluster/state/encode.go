@@ -33,11 +33,12 @@ const (
 	kindCommitRewound      kind = 17 // a Commit to a pipeline that was rewound before
 	kindBegin              kind = 18
 	kindNoteLogon          kind = 19
+	kindUnjudgedLogon      kind = 20 // a NoteLogon of LogonUnjudged
 )
 
 // MaxKind is the highest number of an op that this program knows. A leader proposes an op (KindOf) only if
 // every member knows it, since a member that does not must stop.
-const MaxKind = byte(kindNoteLogon)
+const MaxKind = byte(kindUnjudgedLogon)
 
 // KindOf is the number of the op as it stands in commands.
 func KindOf(op Op) byte { return byte(op.kind()) }
@@ -57,7 +58,6 @@ func (Settle) kind() kind             { return kindSettle }
 func (Retry) kind() kind              { return kindRetry }
 func (Discard) kind() kind            { return kindDiscard }
 func (AdoptOutbox) kind() kind        { return kindAdoptOutbox }
-func (NoteLogon) kind() kind          { return kindNoteLogon }
 func (Begin) kind() kind              { return kindBegin }
 
 // kind makes a difference so that logs from before there were rewinds are understood.
@@ -66,6 +66,14 @@ func (c Commit) kind() kind {
 		return kindCommitRewound
 	}
 	return kindCommit
+}
+
+// kind makes a difference for an event that members of older versions do not know.
+func (l NoteLogon) kind() kind {
+	if l.Event == LogonUnjudged {
+		return kindUnjudgedLogon
+	}
+	return kindNoteLogon
 }
 
 // Encode is c as bytes for the log. The error names the field that is out of bounds, or says that

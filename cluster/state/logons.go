@@ -32,6 +32,7 @@ const (
 	LogonBegun    LogonEvent = iota + 1 // it is about to be tried
 	LogonRefused                        // the console has refused it
 	LogonAccepted                       // the console has accepted it: nothing stands against it any more
+	LogonUnjudged                       // nobody has looked at it, such as behind a wrong URL: as if it had not been tried
 )
 
 // NoteLogon tells all nodes of a log-on at SCOM, so that none tries again what was refused a minute ago. Begun is refused with
@@ -42,7 +43,7 @@ type NoteLogon struct {
 	Secret  uint16
 	Event   LogonEvent
 	At      time.Time
-	Until   time.Time // not for LogonAccepted
+	Until   time.Time // for LogonBegun and LogonRefused
 	Reason  string
 	Console string
 	Node    string
@@ -90,6 +91,9 @@ func (s *State) noteLogon(op *NoteLogon) (Result, Parts) {
 	if known {
 		l = s.logons[i]
 	}
+	if op.Event == LogonUnjudged {
+		return s.takeBack(l, op.At)
+	}
 	switch {
 	case op.Event == LogonBegun && l.Until.After(op.At):
 		return refuse(ErrStale)
@@ -104,6 +108,24 @@ func (s *State) noteLogon(op *NoteLogon) (Result, Parts) {
 			Reason: clip(op.Reason), Console: op.Console, Node: op.Node}
 	}
 	s.putLogon(l, op.At)
+	return Result{}, partsOf(Part{Kind: PartLogons})
+}
+
+// takeBack ends a try without an outcome, and the pause that it began.
+func (s *State) takeBack(l Logon, now time.Time) (Result, Parts) {
+	if l.Open == 0 { // refused meanwhile, or accepted
+		return Result{}, nil
+	}
+	l.Open--
+	if l.Until.After(now) {
+		l.Until = now
+	}
+	if l.Open == 0 && l.Refused == 0 {
+		i, _ := s.logon(l.Account, l.Secret)
+		s.logons = slices.Delete(slices.Clone(s.logons), i, i+1)
+	} else {
+		s.putLogon(l, now)
+	}
 	return Result{}, partsOf(Part{Kind: PartLogons})
 }
 
@@ -134,7 +156,7 @@ func latest(a, b time.Time) time.Time {
 }
 
 func validateLogon(op *NoteLogon) error {
-	if op.Event < LogonBegun || op.Event > LogonAccepted {
+	if op.Event < LogonBegun || op.Event > LogonUnjudged {
 		return fmt.Errorf("%d is nothing that happens to a log-on", op.Event)
 	}
 	return errors.Join(checkName("account", op.Account), checkOptionalName("console", op.Console), checkOptionalName("node", op.Node),
@@ -152,9 +174,14 @@ func appendNoteLogon(b []byte, op *NoteLogon) []byte {
 	return appendString(b, op.Node)
 }
 
-func (r *reader) noteLogon() NoteLogon {
-	return NoteLogon{Account: r.string(), Secret: r.secret(), Event: LogonEvent(r.byte()), At: r.time(), Until: r.time(),
+// noteLogon reads a NoteLogon of kind k.
+func (r *reader) noteLogon(k kind) NoteLogon {
+	op := NoteLogon{Account: r.string(), Secret: r.secret(), Event: LogonEvent(r.byte()), At: r.time(), Until: r.time(),
 		Reason: r.string(), Console: r.string(), Node: r.string()}
+	if op.kind() != k {
+		r.fail(errNumber)
+	}
+	return op
 }
 
 func (r *reader) secret() uint16 {

@@ -47,6 +47,38 @@ func TestTriesWithoutAnOutcomeCount(t *testing.T) {
 	mustRefuse(t, s, 1, begun(t0.Add(2*time.Second+pauseOfTests)), ErrStale)
 }
 
+// A try that nobody has judged counts for nothing, and takes nothing away from what others have seen.
+func TestATryThatNobodyJudgedIsTakenBack(t *testing.T) {
+	unjudged := func(at time.Time) NoteLogon {
+		return NoteLogon{Account: `CONTOSO\svc`, Secret: 7, Event: LogonUnjudged, At: at, Node: "primary"}
+	}
+	s := started(t)
+	for i := range 5 {
+		at := t0.Add(time.Duration(i) * time.Second)
+		mustApply(t, s, 1, begun(at))
+		mustApply(t, s, 1, unjudged(at))
+	}
+	if l, ok := s.Logon(`CONTOSO\svc`, 7); ok {
+		t.Errorf("there stands %+v", l)
+	}
+	mustApply(t, s, 1, begun(t0)) // who did not live to see its outcome
+	mustApply(t, s, 1, begun(t0))
+	mustApply(t, s, 1, unjudged(t0))
+	mustApply(t, s, 1, begun(t0))
+	mustRefuse(t, s, 1, begun(t0.Add(time.Second)), ErrStale)
+
+	s = started(t)
+	mustApply(t, s, 1, begun(t0))
+	mustApply(t, s, 1, refusedAt(t0))
+	mustApply(t, s, 1, unjudged(t0))
+	mustRefuse(t, s, 1, begun(t0.Add(pauseOfTests-1)), ErrStale)
+	mustApply(t, s, 1, begun(t0.Add(pauseOfTests)))
+	mustApply(t, s, 1, unjudged(t0.Add(pauseOfTests)))
+	if l, _ := s.Logon(`CONTOSO\svc`, 7); l.Refused != 1 || l.Open != 0 || !l.At.Equal(t0) {
+		t.Errorf("got %+v, want the refusal as it was", l)
+	}
+}
+
 func TestLogonsAreBoundedAndForgotten(t *testing.T) {
 	s := started(t)
 	for i := range maxLogons + 5 {
@@ -82,7 +114,7 @@ func TestMergeCarriesRefusals(t *testing.T) {
 }
 
 func TestLogonsAreChecked(t *testing.T) {
-	for _, op := range []NoteLogon{{}, {Account: "a"}, {Account: "a", Event: 4}, {Event: LogonBegun}} {
+	for _, op := range []NoteLogon{{}, {Account: "a"}, {Account: "a", Event: 5}, {Event: LogonBegun}} {
 		if _, err := Encode(Command{Token: tok(1), Op: op}); err == nil {
 			t.Errorf("%+v is taken", op)
 		}

@@ -150,6 +150,17 @@ func (m *model) noteLogon(op NoteLogon) error {
 	case LogonAccepted:
 		delete(m.logons, key)
 		return nil
+	case LogonUnjudged:
+		if l.Open == 0 {
+			return nil
+		}
+		if l.Open--; l.Open == 0 && l.Refused == 0 {
+			delete(m.logons, key)
+			return nil
+		}
+		if op.At.Before(l.Until) {
+			l.Until = op.At
+		}
 	case LogonBegun:
 		if l.Until.After(op.At) {
 			return ErrStale
@@ -379,7 +390,7 @@ func (h *history) maintenance(at time.Time) Op {
 
 func (h *history) logon() Op {
 	at := t0.Add(time.Duration(h.now-ms0) * time.Millisecond)
-	return NoteLogon{Account: h.node(), Secret: uint16(h.IntN(3)), Event: LogonEvent(1 + h.IntN(3)), At: at, Until: at.Add(time.Duration(h.IntN(60)) * time.Second),
+	return NoteLogon{Account: h.node(), Secret: uint16(h.IntN(3)), Event: LogonEvent(1 + h.IntN(4)), At: at, Until: at.Add(time.Duration(h.IntN(60)) * time.Second),
 		Reason: "401", Console: "scom1", Node: h.node()}
 }
 

@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"scomconnector/poller/alert"
+	"scomconnector/poller/scom"
 )
 
 // AboutConsole is what to do about a web console that failed so, with these words: the same on the page, in the log and by doctor.
@@ -52,5 +53,5 @@ var aboutConsole = []struct {
 	{[]string{"read alerts?"}, "give the account a role that may read alerts: Read-Only Operator, or Operator, which may close them, too"},
 	{[]string{"HTML came", "is the path in the console's URL right", "the console sends us to"}, "check the Url of the SCOM server in the settings: mostly https://HOST/OperationsManager"},
 	{[]string{"certificate", "x509", "tls: "}, "check the web console's certificate, and CaFile of the SCOM server in the settings"},
-	{[]string{"log-on: HTTP 5", "HTTP 500", "HTTP 502", "HTTP 503", "HTTP 504"}, "look at the web console: IIS, its application pool, and the SDK service of its management server"},
+	{[]string{scom.NoVerdict, "log-on: HTTP 5", "HTTP 500", "HTTP 502", "HTTP 503", "HTTP 504"}, doWithoutVerdict},
 }

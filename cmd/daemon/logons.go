@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,7 +60,7 @@ func (b *logonBook) Stands(account string, s scom.Secret) scom.Refused {
 	}
 	r := scom.Refused{At: l.At, Until: l.Until, Number: int(l.Refused), Reason: l.Reason, Console: l.Console}
 	if l.Refused == 0 && l.Until.After(time.Now()) {
-		r.Number, r.Reason = 1, "nobody saw the outcome of the last log-ons"
+		r.Number, r.Reason, r.NoVerdict = 1, scom.NoVerdict, true
 	}
 	return r
 }
@@ -97,6 +98,13 @@ func (b *logonBook) Accept(ctx context.Context, account string, s scom.Secret) {
 	err := b.note(ctx, state.NoteLogon{Account: account, Secret: b.print(s), Event: state.LogonAccepted, At: time.Now().UTC()})
 	if err != nil { // it costs the next leader nothing but a look
 		b.log.Debug("an accepted log-on was not noted", "error", err)
+	}
+}
+
+func (b *logonBook) Unjudged(ctx context.Context, account string, s scom.Secret) {
+	err := b.note(ctx, state.NoteLogon{Account: account, Secret: b.print(s), Event: state.LogonUnjudged, At: time.Now().UTC()})
+	if err != nil { // it costs a pause at worst
+		b.log.Debug("a log-on that nobody judged was not noted", "error", err)
 	}
 }
 
@@ -143,13 +151,22 @@ func (n *node) logonAlarm() poller.Alarm {
 	for _, r := range refused {
 		all = append(all, aboutLogon(r))
 	}
-	a.Text = strings.Join(all, " ") + " What to do: " + doAboutLogon + "."
+	do := doAboutLogon
+	if !slices.ContainsFunc(refused, func(r scom.RefusedAccount) bool { return !r.NoVerdict }) {
+		do = doWithoutVerdict
+	}
+	a.Text = strings.Join(all, " ") + " What to do: " + do + "."
 	return a
 }
 
 const doAboutLogon = "correct Domain, UserId or Password (a change is tried at once), or unlock the account"
 
+const doWithoutVerdict = "look at the web console: IIS, its application pool, and the SDK service of its management server"
+
 func aboutLogon(r scom.RefusedAccount) string {
+	if r.NoVerdict {
+		return fmt.Sprintf("SCOM gave no verdict on the last two log-ons of %s; no node tries before %s, "+scom.LeftAlone+".", r.Account, r.Until.UTC().Format("15:04:05 UTC"))
+	}
 	return fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s). It was tried %s; no node tries before %s, "+scom.LeftAlone+".",
 		r.Account, r.Console, r.Reason, times(r.Number), r.Until.UTC().Format("15:04:05 UTC"))
 }
@@ -166,9 +183,13 @@ func times(n int) string {
 func logonFindings(refused []scom.RefusedAccount) []finding {
 	var out []finding
 	for _, r := range refused {
+		f := finding{level: v1.Degraded, cause: "logon " + r.Account, area: areaSCOM, tries: r.Number, over: "SCOM accepts the log-on of " + r.Account + " again", do: doAboutLogon}
 		reason, _, _ := strings.Cut(strings.TrimPrefix(r.Reason, "HTTP "), ":")
-		out = append(out, finding{level: v1.Degraded, cause: "logon " + r.Account, area: areaSCOM, tries: r.Number, over: "SCOM accepts the log-on of " + r.Account + " again",
-			text: fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s); next try %s.", r.Account, r.Console, reason, r.Until.UTC().Format("15:04 UTC")), do: doAboutLogon})
+		f.text = fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s); next try %s.", r.Account, r.Console, reason, r.Until.UTC().Format("15:04 UTC"))
+		if r.NoVerdict {
+			f.text, f.do = fmt.Sprintf("SCOM gave no verdict on the last two log-ons of %s; next try %s.", r.Account, r.Until.UTC().Format("15:04 UTC")), doWithoutVerdict
+		}
+		out = append(out, f)
 	}
 	return out
 }

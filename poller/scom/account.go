@@ -28,6 +28,7 @@ type account struct {
 	good   bool       // the last log-on of this client was accepted
 	known  Refused    // the last refusal
 	booked bool       // the book has it, too
+	begun  bool       // the log-on under way stands in the book as being tried
 }
 
 // LogonBook is where all nodes of a cluster keep what they know of refused log-ons, so that neither a restart nor another leader
@@ -41,6 +42,8 @@ type LogonBook interface {
 	Refuse(ctx context.Context, account string, s Secret, r Refused) error
 	// Accept takes away what stands against the secret.
 	Accept(ctx context.Context, account string, s Secret)
+	// Unjudged takes a Begin back: nobody has looked at the secret.
+	Unjudged(ctx context.Context, account string, s Secret)
 	// Stands is what stands against the secret as far as this node knows.
 	Stands(account string, s Secret) Refused
 }
@@ -55,6 +58,8 @@ type Refused struct {
 	Number    int       // of refusals in a row
 	Reason    string    // the console's words
 	Console   string
+	// NoVerdict: it was not refused as far as anybody knows, but nobody knows what came of the last log-ons.
+	NoVerdict bool
 }
 
 // bookTime bounds a look into the book, which waits for a leader; noteTime a note in it, made whoever gives up.
@@ -134,14 +139,15 @@ func (a *account) enter(ctx context.Context) error {
 
 func (a *account) leave() { <-a.turn }
 
-// begin reports why no log-on may be made now, a *failure; nil: one may, and it must be followed by accept or refuse, if its
-// outcome shows. The caller has the turn.
+// begin reports why no log-on may be made now, a *failure; nil: one may, and it must be followed by accept, refuse or unjudged, if
+// its outcome shows. The caller has the turn.
 func (a *account) begin(ctx context.Context, now time.Time) error {
 	if f := a.paused(now); f != nil {
 		return f
 	}
 	a.mu.Lock()
 	good := a.good
+	a.begun = false
 	a.mu.Unlock()
 	if good { // so that a console that drops its connections does not cost a replicated command for each
 		return a.refusedElsewhere(now)
@@ -160,6 +166,9 @@ func (a *account) begin(ctx context.Context, now time.Time) error {
 	if f := a.paused(now); f != nil {
 		return f
 	}
+	a.mu.Lock()
+	a.begun = true
+	a.mu.Unlock()
 	return nil
 }
 
@@ -181,8 +190,8 @@ func (a *account) refusedElsewhere(now time.Time) error {
 // pause is how long the account is left alone after one more refusal than number.
 func (a *account) pause(number int) time.Duration { return a.pauses[min(number, len(a.pauses)-1)] }
 
-// refuse notes a bad log-on and returns until when the account is left alone.
-func (a *account) refuse(ctx context.Context, console string, now time.Time, reason string) time.Time {
+// refuse notes a bad log-on and returns for how long the account is left alone.
+func (a *account) refuse(ctx context.Context, console string, now time.Time, reason string) Refused {
 	a.mu.Lock()
 	a.good, a.booked = false, false
 	a.known = Refused{At: now, Until: now.Add(a.pause(a.known.Number)), Number: a.known.Number + 1, Reason: reason, Console: console}
@@ -194,7 +203,7 @@ func (a *account) refuse(ctx context.Context, console string, now time.Time, rea
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.booked = err == nil
-	return r.Until
+	return r
 }
 
 func (a *account) accept(ctx context.Context) {
@@ -206,6 +215,22 @@ func (a *account) accept(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
 		defer cancel()
 		a.book.Accept(ctx, a.name, a.secret)
+	}
+}
+
+// unjudged notes that nobody has looked at the log-on under way: it counts neither as refused nor as one whose outcome nobody saw.
+func (a *account) unjudged(ctx context.Context) {
+	a.mu.Lock()
+	begun := a.begun
+	a.begun = false
+	if a.known.NoVerdict {
+		a.known = Refused{}
+	}
+	a.mu.Unlock()
+	if begun {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTime)
+		defer cancel()
+		a.book.Unjudged(ctx, a.name, a.secret)
 	}
 }
 
@@ -232,16 +257,26 @@ func (a *account) paused(now time.Time) *failure {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	reason, _, _ := strings.Cut(strings.TrimPrefix(a.known.Reason, "HTTP "), ":")
-	return &failure{
-		class: alert.FaultAuth,
-		away:  true,
-		plain: fmt.Sprintf("refuses the log-on of %s (%s); next try %s", a.name, clipTo(reason, 50), a.known.Until.UTC().Format("15:04 UTC")),
-		err: fmt.Errorf("log-on of %s was refused (%s): correct user and password; the next try is at %s, "+LeftAlone,
-			a.name, a.known.Reason, a.known.Until.UTC().Format("15:04:05 UTC")),
-		unsent: true,
-	}
+	return a.leftAlone(a.known)
 }
+
+// leftAlone is the failure to report while no log-on may be made for r.
+func (a *account) leftAlone(r Refused) *failure {
+	next := r.Until.UTC()
+	f := &failure{class: alert.FaultAuth, away: true, unsent: true}
+	if r.NoVerdict {
+		f.plain = fmt.Sprintf("gave no verdict on the last two log-ons of %s; next try %s", a.name, next.Format("15:04 UTC"))
+		f.err = fmt.Errorf("log-on of %s: "+NoVerdict+" on the last two; the next try is at %s, "+LeftAlone, a.name, next.Format("15:04:05 UTC"))
+		return f
+	}
+	reason, _, _ := strings.Cut(strings.TrimPrefix(r.Reason, "HTTP "), ":")
+	f.plain = fmt.Sprintf("refuses the log-on of %s (%s); next try %s", a.name, clipTo(reason, 50), next.Format("15:04 UTC"))
+	f.err = fmt.Errorf("log-on of %s was refused (%s): correct user and password; the next try is at %s, "+LeftAlone, a.name, r.Reason, next.Format("15:04:05 UTC"))
+	return f
+}
+
+// NoVerdict stands in the words of failures after two log-ons of which nobody knows what came of them.
+const NoVerdict = "there was no verdict"
 
 // noBook is for a client that no cluster stands behind: what it learns it remembers by itself.
 type noBook struct{}
@@ -251,6 +286,7 @@ func (noBook) Begin(context.Context, string, Secret, time.Time, time.Duration) (
 }
 func (noBook) Refuse(context.Context, string, Secret, Refused) error { return errNoBook }
 func (noBook) Accept(context.Context, string, Secret)                {}
+func (noBook) Unjudged(context.Context, string, Secret)              {}
 func (noBook) Stands(string, Secret) Refused                         { return Refused{} }
 
 var errNoBook = errors.New("nobody else is to know")

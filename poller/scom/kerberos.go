@@ -253,6 +253,7 @@ func (t *tickets) logOn(ctx context.Context, krb *client.Client) (ticket, error)
 	now := time.Now()
 	ask, err := messages.NewASReqForTGT(t.realm, t.krb, krb.Credentials.CName())
 	if err != nil {
+		t.con.account.unjudged(ctx)
 		return ticket{}, &failure{class: alert.FaultAuth, away: true, unsent: true, err: fmt.Errorf("log-on: %w", err)}
 	}
 	got, err := krb.ASExchange(t.realm, ask, 0)
@@ -260,6 +261,9 @@ func (t *tickets) logOn(ctx context.Context, krb *client.Client) (ticket, error)
 		return ticket{}, t.con.refusedLogOn(ctx, t.realm+": "+kdcWords(err))
 	}
 	if err != nil {
+		if kdcError.MatchString(err.Error()) { // an answer, which is about something else
+			t.con.account.unjudged(ctx)
+		}
 		return ticket{}, t.explainKDC(err)
 	}
 	t.con.account.accept(ctx)

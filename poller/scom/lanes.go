@@ -192,6 +192,9 @@ func (ls *lanes) shake(l *lane, req *http.Request, scheme string, judge bool) (*
 		return nil, err
 	}
 	resp, err := ls.tryShake(l, req, scheme)
+	if err != nil && (unseen(err) || errors.Is(err, errMoved)) {
+		account.unjudged(ctx)
+	}
 	if err != nil || !judge {
 		return resp, err
 	}

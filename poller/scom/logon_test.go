@@ -1,6 +1,7 @@
 package scom
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -346,4 +347,72 @@ func TestWindowsAuthenticationIsNamed(t *testing.T) {
 			t.Errorf("%s answered", answer.Console)
 		}
 	})
+}
+
+// countingBook counts how log-ons end.
+type countingBook struct {
+	noBook
+	mu   sync.Mutex // guards ends
+	ends []string
+}
+
+func (b *countingBook) end(how string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ends = append(b.ends, how)
+}
+
+func (b *countingBook) Begin(context.Context, string, Secret, time.Time, time.Duration) (Refused, error) {
+	b.end("begun")
+	return Refused{}, nil
+}
+
+func (b *countingBook) Refuse(context.Context, string, Secret, Refused) error {
+	b.end("refused")
+	return nil
+}
+func (b *countingBook) Accept(context.Context, string, Secret)   { b.end("accepted") }
+func (b *countingBook) Unjudged(context.Context, string, Secret) { b.end("unjudged") }
+
+// An answer that shows that nobody has looked at the password is an outcome as well; what may hide a verdict is none.
+func TestEachOutcomeOfALogOnIsNoted(t *testing.T) {
+	for what, c := range map[string]struct {
+		answer func(w http.ResponseWriter)
+		want   string
+	}{
+		"404":        {func(w http.ResponseWriter) { http.Error(w, "", http.StatusNotFound) }, "begun unjudged"},
+		"405":        {func(w http.ResponseWriter) { http.Error(w, "", http.StatusMethodNotAllowed) }, "begun unjudged"},
+		"a page":     {func(w http.ResponseWriter) { fmt.Fprint(w, "<html>") }, "begun unjudged"},
+		"a redirect": {func(w http.ResponseWriter) { w.Header().Set("Location", "/login"); w.WriteHeader(http.StatusFound) }, "begun unjudged"},
+		"Windows authentication": {func(w http.ResponseWriter) {
+			w.Header().Set("WWW-Authenticate", "NTLM")
+			w.WriteHeader(http.StatusUnauthorized)
+		}, "begun unjudged"},
+		"no cookie":  {func(w http.ResponseWriter) { fmt.Fprint(w, `{"name":"u"}`) }, "begun accepted"},
+		"401":        {func(w http.ResponseWriter) { w.WriteHeader(http.StatusUnauthorized) }, "begun refused"},
+		"503":        {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, "begun"},
+		"broken off": {func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, "begun"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				book := &countingBook{}
+				w := newWorld(t, scomtest.Options{}, nil, func(cfg *Config) {
+					cfg.Consoles, cfg.Logons = []Console{{URL: "http://odd:80/om", User: "u", Password: "p"}}, book
+				})
+				serveFunc(t, w, "odd", func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/om/authenticate" {
+						c.answer(w)
+						return
+					}
+					http.NotFound(w, r)
+				})
+				if _, err := w.client.Poll(t.Context(), alert.Query{}, func(alert.Row) error { return nil }); err == nil {
+					t.Error("got no error")
+				}
+				if got := strings.Join(book.ends, " "); got != c.want {
+					t.Errorf("noted: %s; want %s", got, c.want)
+				}
+			})
+		})
+	}
 }

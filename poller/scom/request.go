@@ -29,6 +29,8 @@ type failure struct {
 	retryAfter time.Duration // what the console itself asked for
 	// unsent: the console has not done what was asked for. Mostly nobody can tell.
 	unsent bool
+	// foreign: no SCOM gave this answer.
+	foreign bool
 	// lasting: the console was reached and will say the same again until somebody mends it; a probe proves nothing against it.
 	lasting bool
 	// plain are the few words of brief, where the error's own kind does not give them.
@@ -38,6 +40,12 @@ type failure struct {
 
 func (f *failure) Error() string { return f.err.Error() }
 func (f *failure) Unwrap() error { return f.err }
+
+// unseen reports whether no SCOM can have seen the request.
+func unseen(err error) bool {
+	f, ok := errors.AsType[*failure](err)
+	return ok && (f.unsent || f.foreign)
+}
 
 func broken(format string, args ...any) *failure {
 	return &failure{class: alert.FaultTransport, err: fmt.Errorf(format, args...)}
@@ -197,11 +205,12 @@ func misdirected(resp *http.Response) *failure {
 			to = clip(u.Host + u.Path) // without the query, which may hold a ticket
 		}
 		f := broken("HTTP %d: the console sends us to %s: wrong path in its URL, or a log-on page", resp.StatusCode, to)
+		f.foreign = true
 		f.plain = fmt.Sprintf("redirects (HTTP %d), which is not followed", resp.StatusCode)
 		return f
 	}
 	if resp.StatusCode < 300 && strings.Contains(strings.ToLower(resp.Header.Get("Content-Type")), "html") {
-		return &failure{class: alert.FaultTransport, err: errHTML}
+		return &failure{class: alert.FaultTransport, foreign: true, err: errHTML}
 	}
 	return nil
 }

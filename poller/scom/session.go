@@ -233,6 +233,7 @@ func (c *console) noteMode(mode small) {
 // authenticate opens SCOM's session. In network mode that is the log-on: the password is sent once, unless the account is being
 // left alone. Else the connection carries the proof, and only a refusal by SCOM itself is seen here.
 func (c *console) authenticate(ctx context.Context) (*session, error) {
+	unjudged := func() {}
 	if c.conf.Auth == AuthNetwork {
 		if err := c.account.enter(ctx); err != nil {
 			return nil, err
@@ -241,15 +242,20 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 		if err := c.account.begin(ctx, time.Now()); err != nil {
 			return nil, err
 		}
+		unjudged = func() { c.account.unjudged(ctx) }
 	}
 	s := &session{}
 	a, err := c.small(ctx, request{method: "POST", path: pathLogOn, body: logOnBody(&c.conf), session: s})
 	if err != nil {
+		if unseen(err) {
+			unjudged()
+		}
 		return nil, err
 	}
 	message := errorMessage(a.body)
 	switch {
 	case c.conf.Auth == AuthNetwork && windowsFirst(a, message):
+		unjudged()
 		return nil, &failure{class: alert.FaultAuth, away: true, plain: "wants Windows authentication",
 			err: errors.New(`log-on: the console wants Windows authentication: set "Auth" of this server to windows or kerberos, or use another console`)}
 	case logOnRefused(a.status, message):
@@ -257,10 +263,18 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 	case a.status != http.StatusOK:
 		f := refused(a)
 		f.err = fmt.Errorf("log-on: %w", f.err)
+		if a.status == http.StatusNotFound {
+			f.plain = "is no web console at this URL (404 Not Found)"
+		}
+		if a.status < http.StatusInternalServerError { // of 5xx nobody can tell
+			unjudged()
+		}
 		return nil, f
 	case looksHTML(a.body):
+		unjudged()
 		return nil, &failure{class: alert.FaultTransport, err: errHTML}
 	case !s.has(cookieSession):
+		c.account.accept(ctx)
 		return nil, broken("log-on: the console accepted it but sent no %s cookie: is there a proxy in between that removes it?", cookieSession)
 	}
 	c.account.accept(ctx)
@@ -273,10 +287,10 @@ func (c *console) authenticate(ctx context.Context) (*session, error) {
 
 // refusedLogOn notes that this console has refused the account and returns what to report.
 func (c *console) refusedLogOn(ctx context.Context, reason string) error {
-	until := c.account.refuse(ctx, c.conf.Name, time.Now(), reason)
+	r := c.account.refuse(ctx, c.conf.Name, time.Now(), reason)
 	c.client.log.Debug("log-on refused, the account is left alone for a while: correct user and password", "console", c.conf.Name,
-		"user", c.account.name, "reason", reason, "until", until.UTC().Format("15:04:05 UTC"))
-	return c.account.paused(time.Now())
+		"user", c.account.name, "reason", reason, "until", r.Until.UTC().Format("15:04:05 UTC"))
+	return c.account.leftAlone(r)
 }
 
 func (c *console) logOnReason(status int, message string) string {
