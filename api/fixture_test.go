@@ -19,7 +19,7 @@ func healthy() v1.Status {
 		Verdict: v1.Verdict{Level: v1.OK, Text: "Delivering: all that SCOM shows has reached Moogsoft.", Since: before(26 * time.Hour)},
 		Totals:  v1.Totals{Processed: 1284377, Parked: 2},
 		Pipelines: []v1.Pipeline{{
-			Name: "alerts/default", Cursor: before(32 * time.Second), LagSeconds: 0.8, Sent: 1284377, Remembered: 812,
+			Name: "alerts/default", Cursor: before(32 * time.Second), LagSeconds: 0.8, LagKnown: true, Sent: 1284377, Remembered: 812,
 			LastPoll: before(time.Second), LastSent: before(9 * time.Second), Phase: "idle",
 			Flow: v1.Flow{Polls: v1.Step{Count: 46800, PerMinute: 30}, Read: v1.Step{Count: 90210, PerMinute: 12.6}, Sent: v1.Step{Count: 90214, PerMinute: 12.6}, Accepted: v1.Step{Count: 90209, PerMinute: 11.6}, Waiting: 1}, LatenessSeconds: 3.4,
 		}},

@@ -51,7 +51,11 @@ func TestThePageClaimsNoLagBeforeSCOMWasRead(t *testing.T) {
 	s := healthy()
 	s.Pipelines = []v1.Pipeline{{Name: "alerts/default", Phase: "waiting for SCOM"}}
 	page := string(show(t, s))
-	if !strings.Contains(page, `<p class="big">unknown</p><p class="small">SCOM not read yet</p>`) || !strings.Contains(page, "unknown: SCOM not read yet") || strings.Contains(page, ">0.0 s<") {
+	if !strings.Contains(page, `<p class="big">unknown</p><p class="small">SCOM not read to its end yet</p>`) || !strings.Contains(page, "unknown: SCOM not read to its end yet") || strings.Contains(page, ">0.0 s<") {
+		t.Errorf("the page claims to know how far behind it is:\n%s", page)
+	}
+	s.Pipelines = nil // not even begun
+	if page := string(show(t, s)); !strings.Contains(page, `<p class="big">unknown</p><p class="small">SCOM not read to its end yet</p>`) {
 		t.Errorf("the page claims to know how far behind it is:\n%s", page)
 	}
 }

@@ -22,7 +22,7 @@ type view struct {
 	Others      []v1.Member // that have a page to look at when this one does not answer
 	// Working says that somebody reads SCOM, and this node knows how that goes.
 	Working      bool
-	Unread       bool    // nothing was ever read from SCOM for one of the pipelines
+	LagUnknown   bool    // of one of the pipelines, or since none works yet
 	Slowest      float64 // seconds, over all pipelines
 	LagClass     string
 	Waiting      int     // over all pipelines
@@ -58,10 +58,13 @@ func newView(s v1.Status, refresh bool) view {
 	}
 	for _, p := range s.Pipelines {
 		v.Working = v.Working || p.Phase != ""
-		v.Unread = v.Unread || p.Unread()
+		v.LagUnknown = v.LagUnknown || !p.LagKnown
 		v.Slowest = max(v.Slowest, p.LagSeconds)
 		v.Waiting += p.Flow.Waiting
 		v.AcceptedRate += p.Flow.Accepted.PerMinute
+	}
+	if !v.Working { // the leader has not begun
+		v.LagUnknown = s.Leader != "" && s.Leader == s.Node
 	}
 	if v.Slowest >= late {
 		v.LagClass = "warn"

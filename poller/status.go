@@ -30,7 +30,9 @@ type Status struct {
 	// Lag is the age, by SCOM's clock, of the oldest change that is not delivered; while SCOM cannot be
 	// read or is being caught up with, the age of the point up to which it has been read. Until the term's
 	// first answer SCOM's clock is not known, and this node's stands in for it.
-	Lag      time.Duration
+	Lag time.Duration
+	// LagKnown: not before SCOM has been read to its end for the first time, or a change waits for the LAM.
+	LagKnown bool
 	LastPoll time.Time // when the last answer was completely read
 	LastSent time.Time // when a LAM last took something
 
@@ -294,6 +296,7 @@ func (p *Pipeline) Status() Status {
 	if behind != 0 && (oldest == 0 || behind < oldest) {
 		oldest = behind
 	}
+	s.LagKnown = oldest != 0 || s.Cursor != 0
 	if oldest != 0 && now > oldest {
 		s.Lag = now.Sub(oldest)
 	}

@@ -44,6 +44,35 @@ func TestTwoOutagesToldAsOneAddTheirLateChanges(t *testing.T) {
 	}
 }
 
+// Before SCOM was read to its end for the first time nobody knows how far behind that is, also where it has answered a question already.
+func TestTheLagIsNotKnownBeforeTheFirstWholeAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		r.scom.setFault(faultAll(alert.FaultTransport))
+		r.begin()
+		r.pass(time.Minute)
+		if s := r.p.Status(); s.LagKnown || s.Lag != 0 {
+			t.Errorf("SCOM was never read, and the lag is %v, known: %v", s.Lag, s.LagKnown)
+		}
+		r.scom.setFault(func(q alert.Query) error {
+			if len(q.IDs) > 0 { // the question for the date
+				return nil
+			}
+			return &alert.Fault{Class: alert.FaultTimeout, Console: "scom1", All: true, Err: errors.New("too slow")}
+		})
+		r.pass(10 * time.Minute)
+		if s := r.p.Status(); s.LastPoll.IsZero() || s.LagKnown {
+			t.Errorf("SCOM has told its time and nothing else (at %v), and the lag is %v, known: %v", s.LastPoll, s.Lag, s.LagKnown)
+		}
+		r.scom.setFault(nil)
+		r.pass(10 * time.Minute)
+		if s := r.p.Status(); !s.LagKnown {
+			t.Errorf("SCOM was read, and the status is %+v", s)
+		}
+		r.end()
+	})
+}
+
 // A term that begins in an outage has no clock of SCOM's, but knows the cursor.
 func TestTheLagGrowsFromTheBeginningOfATermWithoutAnswers(t *testing.T) {
 	for _, skew := range []time.Duration{0, 10 * time.Minute} {

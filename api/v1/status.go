@@ -85,6 +85,7 @@ type Pipeline struct {
 	Name       string    `json:"name"`
 	Cursor     time.Time `json:"cursor,omitzero"`
 	LagSeconds float64   `json:"lagSeconds"` // age of the oldest undelivered row
+	LagKnown   bool      `json:"lagKnown"`   // else LagSeconds says nothing: SCOM was never read to its end yet, or another node leads
 	Sent       uint64    `json:"sent"`
 	Parked     int       `json:"parked"`
 	Remembered int       `json:"remembered"` // ids in the delivered map
@@ -96,11 +97,6 @@ type Pipeline struct {
 	Flow       Flow      `json:"flow"`
 	// LatenessSeconds is the longest time from a change to SCOM showing it that the present term has seen.
 	LatenessSeconds float64 `json:"latenessSeconds"`
-}
-
-// Unread reports whether nothing was ever read from SCOM for it, as far as the answering node knows: how far behind it is, nobody knows.
-func (p Pipeline) Unread() bool {
-	return p.Cursor.IsZero() && p.LastPoll.IsZero() && p.LastSent.IsZero() && p.LagSeconds == 0
 }
 
 // Flow is what has gone through a pipeline since its leader's term began, step by step. Zero on the other nodes.

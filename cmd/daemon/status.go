@@ -219,7 +219,8 @@ func (n *node) pipelines(st *state.State, running []*poller.Pipeline) ([]v1.Pipe
 			Name: info.Name, Cursor: info.Cursor.Time(), Sent: info.Accepted, Parked: info.ParkedNow, Remembered: info.Remembered,
 		}
 		if s, ok := live[info.Name]; ok {
-			p.LagSeconds, p.LatenessSeconds, p.LastPoll, p.LastSent = s.Lag.Seconds(), s.Lateness.Seconds(), s.LastPoll, s.LastSent
+			p.LagSeconds, p.LagKnown = s.Lag.Seconds(), s.LagKnown
+			p.LatenessSeconds, p.LastPoll, p.LastSent = s.Lateness.Seconds(), s.LastPoll, s.LastSent
 			p.Phase, p.Progress, p.LastError, p.Flow = s.Phase, s.Progress, s.LastError, n.flows.of(time.Now(), s)
 		}
 		out = append(out, p)

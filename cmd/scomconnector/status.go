@@ -82,8 +82,8 @@ func printStatus(t terminal, s *v1.Status) error {
 }
 
 func behind(p v1.Pipeline) string {
-	if p.Phase != "" && p.Unread() {
-		return "unknown: SCOM not read yet"
+	if p.Phase != "" && !p.LagKnown {
+		return "unknown: SCOM not read to its end yet"
 	}
 	return fmt.Sprintf("%.1f s", p.LagSeconds)
 }
