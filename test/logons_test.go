@@ -145,7 +145,7 @@ func (w *world) checkRefusalIsTold() {
 		v = w.status(w.leader()).Verdict
 		return strings.Contains(v.Text, `CONTOSO\svc-moogsoft`)
 	})
-	if !strings.Contains(v.Text, "NOT DELIVERING") || !strings.Contains(v.Text, "; next try ") || !strings.Contains(v.Do, "a change is tried at once") {
+	if !strings.Contains(v.Text, "NOT DELIVERING") || !strings.Contains(v.Text, "; next try ") || !strings.Contains(v.Do, "tried at once") {
 		w.t.Errorf("the page says %q, do %q", v.Text, v.Do)
 	}
 	told := false

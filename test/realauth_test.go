@@ -323,7 +323,7 @@ func TestRealNodeWithKerberos(t *testing.T) {
 	node.start()
 	await(t, "the page names the refusal", 30*time.Second, func() bool {
 		s, err := node.status()
-		return err == nil && strings.Contains(s.Verdict.Text, "refuses the log-on of alice@SCOM.TEST (SCOM.TEST") && strings.Contains(s.Verdict.Do, "a change is tried at once")
+		return err == nil && strings.Contains(s.Verdict.Text, "refuses the log-on of alice@SCOM.TEST (wrong password or key); next try ") && strings.Contains(s.Verdict.Do, "tried at once")
 	})
 	await(t, "Moogsoft is told", 30*time.Second, func() bool {
 		for _, e := range p.lam.Received() {

@@ -159,7 +159,7 @@ func (n *node) logonAlarm() poller.Alarm {
 	return a
 }
 
-const doAboutLogon = "correct Domain, UserId or Password (a change is tried at once), or unlock the account"
+const doAboutLogon = "correct Domain, UserId or Password (tried at once), or unlock the account"
 
 const doWithoutVerdict = "look at the web console: IIS, its application pool, and the SDK service of its management server"
 
@@ -184,8 +184,7 @@ func logonFindings(refused []scom.RefusedAccount) []finding {
 	var out []finding
 	for _, r := range refused {
 		f := finding{level: v1.Degraded, cause: "logon " + r.Account, area: areaSCOM, tries: r.Number, over: "SCOM accepts the log-on of " + r.Account + " again", do: doAboutLogon}
-		reason, _, _ := strings.Cut(strings.TrimPrefix(r.Reason, "HTTP "), ":")
-		f.text = fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s); next try %s.", r.Account, r.Console, reason, r.Until.UTC().Format("15:04 UTC"))
+		f.text = fmt.Sprintf("SCOM refuses the log-on of %s at %s (%s); next try %s.", r.Account, r.Console, r.Brief(), r.Until.UTC().Format("15:04 UTC"))
 		if r.NoVerdict {
 			f.text, f.do = fmt.Sprintf("SCOM gave no verdict on the last two log-ons of %s; next try %s.", r.Account, r.Until.UTC().Format("15:04 UTC")), doWithoutVerdict
 		}

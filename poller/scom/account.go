@@ -62,6 +62,20 @@ type Refused struct {
 	NoVerdict bool
 }
 
+// Brief is the reason in a word or two: the status alone, or what the realm has against the account.
+func (r Refused) Brief() string {
+	if status, ok := strings.CutPrefix(r.Reason, "HTTP "); ok {
+		status, _, _ = strings.Cut(status, " ")
+		return clipTo(status, 50)
+	}
+	_, words, ok := strings.Cut(r.Reason, ": ")
+	if !ok {
+		words = r.Reason
+	}
+	words, _, _ = strings.Cut(words, " (")
+	return clipTo(words, 50)
+}
+
 // bookTime bounds a look into the book, which waits for a leader; noteTime a note in it, made whoever gives up.
 const (
 	bookTime = 5 * time.Second
@@ -269,8 +283,7 @@ func (a *account) leftAlone(r Refused) *failure {
 		f.err = fmt.Errorf("log-on of %s: "+NoVerdict+" on the last two; the next try is at %s, "+LeftAlone, a.name, next.Format("15:04:05 UTC"))
 		return f
 	}
-	reason, _, _ := strings.Cut(strings.TrimPrefix(r.Reason, "HTTP "), ":")
-	f.plain = fmt.Sprintf("refuses the log-on of %s (%s); next try %s", a.name, clipTo(reason, 50), next.Format("15:04 UTC"))
+	f.plain = fmt.Sprintf("refuses the log-on of %s (%s); next try %s", a.name, r.Brief(), next.Format("15:04 UTC"))
 	f.err = fmt.Errorf("log-on of %s was refused (%s): correct user and password; the next try is at %s, "+LeftAlone, a.name, r.Reason, next.Format("15:04:05 UTC"))
 	return f
 }

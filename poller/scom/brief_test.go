@@ -69,3 +69,19 @@ func TestNoLogOnWhereThereAreOnlyErrors(t *testing.T) {
 		})
 	}
 }
+
+func TestARefusalInAWordOrTwo(t *testing.T) {
+	for reason, want := range map[string]string{
+		"HTTP 401 Unauthorized: The user name or password is incorrect.":          "401",
+		"HTTP 401 Unauthorized at the end of the handshake":                       "401",
+		"HTTP 403 Forbidden (the console is set to Windows authentication)":       "403",
+		"CONTOSO.COM: the account is locked or disabled (KDC_ERR_CLIENT_REVOKED)": "the account is locked or disabled",
+		"CONTOSO.COM: wrong password or key (KDC_ERR_PREAUTH_FAILED)":             "wrong password or key",
+		"the key": "the key",
+		"":        "",
+	} {
+		if got := (Refused{Reason: reason}).Brief(); got != want {
+			t.Errorf("%q: got %q, want %q", reason, got, want)
+		}
+	}
+}
