@@ -1,6 +1,9 @@
 package v1
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // CursorList answers GET /api/v1/cursors.
 type CursorList struct {
@@ -17,6 +20,22 @@ type Cursor struct {
 	// Again is how many alerts, of those remembered, were sent with a state from ?to=TIME on, and would be sent again; closed ones that
 	// were forgotten already come on top of them. 0 without ?to.
 	Again int `json:"again"`
+}
+
+// RewindSlack has the earliest time that was shown, and "7d", stay good while somebody thinks about it.
+const RewindSlack = time.Hour
+
+// Accepts says why the cursor cannot be put to that time, with what is accepted; nil: it can.
+func (c Cursor) Accepts(to, now time.Time) error {
+	const form = "2006-01-02T15:04:05Z"
+	accepted := fmt.Sprintf("accepted is a time from %s to now", c.Earliest.UTC().Format(form))
+	switch {
+	case to.After(now):
+		return fmt.Errorf("%s is in the future, and a cursor does not skip what was not delivered; %s", to.UTC().Format(form), accepted)
+	case to.Before(c.Earliest.Add(-RewindSlack)):
+		return fmt.Errorf("%s is too long ago, as SCOM has groomed what was resolved before; %s", to.UTC().Format(form), accepted)
+	}
+	return nil
 }
 
 // RewindOrder is the body of POST /api/v1/cursors/rewind.

@@ -16,18 +16,15 @@ import (
 // there is nothing to read before; InitialLookback ends there, too.
 const rewindReach = 168 * time.Hour
 
-// rewindSlack has the earliest time that was shown, and "7d", stay good while somebody thinks about it.
-const rewindSlack = time.Hour
-
 // desk shows the cursors, and puts them back. It is an api.Cursors.
 type desk struct{ *node }
 
 // List implements api.Cursors.
 func (d desk) List(to time.Time) []v1.Cursor {
-	earliest := time.Now().Add(-rewindReach).UTC().Truncate(time.Second)
+	now := time.Now()
 	var all []v1.Cursor
 	for _, p := range d.wanted() {
-		c := v1.Cursor{Pipeline: p.Name, Cursor: p.Cursor.Time(), Earliest: earliest, Rewinds: p.Rewinds, Remembered: p.Remembered}
+		c := v1.Cursor{Pipeline: p.Name, Cursor: p.Cursor.Time(), Earliest: earliest(now), Rewinds: p.Rewinds, Remembered: p.Remembered}
 		if !to.IsZero() {
 			c.Again = d.state().DeliveredSince(p.Name, alert.MillisOf(to))
 		}
@@ -35,6 +32,8 @@ func (d desk) List(to time.Time) []v1.Cursor {
 	}
 	return all
 }
+
+func earliest(now time.Time) time.Time { return now.Add(-rewindReach).UTC().Truncate(time.Second) }
 
 // wanted are the pipelines that the settings want: others are kept for a while and do nothing.
 func (d desk) wanted() []state.PipelineInfo {
@@ -54,13 +53,10 @@ func (d desk) Rewind(ctx context.Context, o v1.RewindOrder, by string) (v1.Rewou
 		return v1.Rewound{}, err
 	}
 	now := time.Now()
-	switch {
-	case o.To.After(now):
-		return v1.Rewound{}, fmt.Errorf("%w: %s is in the future; a cursor goes back, it does not skip what was not delivered", api.ErrRewind, utc(o.To))
-	case o.To.Before(now.Add(-rewindReach - rewindSlack)):
-		return v1.Rewound{}, fmt.Errorf("%w: %s is more than %d days ago, and SCOM has groomed what was resolved before; the earliest is %s",
-			api.ErrRewind, utc(o.To), int(rewindReach/(24*time.Hour)), utc(now.Add(-rewindReach)))
-	case !p.Started:
+	if err := (v1.Cursor{Earliest: earliest(now)}).Accepts(o.To, now); err != nil {
+		return v1.Rewound{}, fmt.Errorf("%w: %w", api.ErrRewind, err)
+	}
+	if !p.Started {
 		return v1.Rewound{}, fmt.Errorf("%w: %s has not read all open alerts yet; what it has not sent it will send", api.ErrRewind, p.Name)
 	}
 	back := v1.Rewound{Pipeline: p.Name, From: p.Cursor.Time(), To: o.To.UTC(), Again: d.state().DeliveredSince(p.Name, alert.MillisOf(o.To))}

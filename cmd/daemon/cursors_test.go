@@ -60,8 +60,8 @@ func TestACursorIsPutNowhereElse(t *testing.T) {
 			is    error
 			want  string
 		}{
-			{v1.RewindOrder{To: time.Now().Add(time.Minute)}, api.ErrRewind, "in the future"},
-			{v1.RewindOrder{To: earliest.Add(-2 * time.Hour)}, api.ErrRewind, "more than 7 days ago"},
+			{v1.RewindOrder{To: time.Now().Add(time.Minute)}, api.ErrRewind, "is in the future, and a cursor does not skip what was not delivered; accepted is a time from "},
+			{v1.RewindOrder{To: earliest.Add(-2 * time.Hour)}, api.ErrRewind, "is too long ago, as SCOM has groomed what was resolved before; accepted is a time from "},
 			{v1.RewindOrder{Pipeline: "alerts/old", To: time.Now()}, api.ErrNotFound, "there are alerts/default"},
 		} {
 			_, err := d.Rewind(t.Context(), c.order, "ann")

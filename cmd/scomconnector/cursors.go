@@ -98,6 +98,9 @@ func rewindCursor(t terminal, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := p.Accepts(to, time.Now()); err != nil {
+		return hinted{fmt.Errorf("--to %s: %w", clip(*typed, 60), err), "nothing was changed; scomconnector cursors show names how far back each pipeline may be put"}
+	}
 	if !n.json {
 		sayRewind(t, p, to)
 	}

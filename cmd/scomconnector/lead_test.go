@@ -128,8 +128,8 @@ func (s *scene) List(to time.Time) []v1.Cursor {
 }
 
 func (s *scene) Rewind(_ context.Context, o v1.RewindOrder, _ string) (v1.Rewound, error) {
-	if o.To.Before(sceneTime.Add(-168 * time.Hour)) {
-		return v1.Rewound{}, fmt.Errorf("%w: that is more than 7 days ago", api.ErrRewind)
+	if err := s.List(o.To)[0].Accepts(o.To, sceneTime); err != nil {
+		return v1.Rewound{}, fmt.Errorf("%w: %w", api.ErrRewind, err)
 	}
 	return v1.Rewound{Pipeline: o.Pipeline, From: sceneTime, To: o.To, Again: 33}, s.err
 }
