@@ -58,10 +58,23 @@ func (c closer) Submit(ctx context.Context, r api.CloseRequest) (string, error) 
 			return "", api.ErrOutboxFull
 		}
 		if err := proposed(res, err); err != nil {
-			return "", err
+			return "", c.unaccepted(err, op.Request.At)
 		}
 		return res.ID, nil
 	}
+}
+
+// unaccepted is err in words that a moobot may log: why nobody leads, or how long there was no answer.
+func (c closer) unaccepted(err error, since time.Time) error {
+	waited := time.Since(since).Round(time.Second)
+	switch v := c.coord.View(); {
+	case errors.Is(err, api.ErrNoLeader) && v.Leader == "":
+		why, _ := leaderless(v)
+		return fmt.Errorf("%w: %s; waited %v for one", api.ErrNoLeader, why, waited)
+	case errors.Is(err, api.ErrUnknownOutcome) && errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: no answer within %v", api.ErrUnknownOutcome, waited)
+	}
+	return err
 }
 
 func newRequestID() string {
