@@ -25,8 +25,6 @@ const (
 	freshFor      = 1500 * time.Millisecond
 	// idleCaller is how long a caller may say nothing.
 	idleCaller = 10 * time.Second
-	// maxCall bounds a call whose caller gives no deadline.
-	maxCall = 30 * time.Second
 )
 
 // request is one call between nodes. Op is one of the op constants.
@@ -195,7 +193,7 @@ func (n *Node) watchOnce(ctx context.Context, p *sibling) error {
 		if !pause(ctx, statusEvery) {
 			return ctx.Err()
 		}
-		r, err := exchange(ctx, conn, request{Op: opStatus}, statusTimeout)
+		r, err := port.Exchange[response](ctx, conn, request{Op: opStatus}, statusTimeout)
 		if err != nil {
 			return err
 		}
@@ -203,40 +201,20 @@ func (n *Node) watchOnce(ctx context.Context, p *sibling) error {
 	}
 }
 
-// exchange sends one request and reads its answer.
-func exchange(ctx context.Context, conn net.Conn, r request, timeout time.Duration) (response, error) {
-	conn.SetDeadline(time.Now().Add(timeout))                                    //nolint:errcheck // a connection that is gone fails at the next write
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // as above
-	defer stop()
-	if err := port.WriteFrame(conn, nil, r); err != nil {
-		return response{}, err
-	}
-	var resp response
-	err := port.ReadFrame(conn, &resp)
-	return resp, err
-}
-
-// errNotSent: the request has not left this node, so it has had no effect.
-var errNotSent = errors.New("the request was not sent")
-
 // ask sends one request over a connection of its own.
 func (n *Node) ask(ctx context.Context, nodeID string, r request) (response, error) {
 	p := n.peers[nodeID]
 	if p == nil {
-		return response{}, errors.Join(errNotSent, fmt.Errorf("%s is no other member: correct the name", nodeID))
+		return response{}, errors.Join(port.ErrNotSent, fmt.Errorf("%s is no other member: correct the name", nodeID))
 	}
 	conn, theirs, err := n.port.Call(ctx, port.KindCall, p.Member)
 	if err != nil {
-		return response{}, errors.Join(errNotSent, err)
+		return response{}, errors.Join(port.ErrNotSent, err)
 	}
 	defer conn.Close()
 	p.note(theirs)
-	timeout := maxCall
-	if end, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(end))
-	}
-	r.Timeout = timeout
-	return exchange(ctx, conn, r, timeout)
+	r.Timeout = port.Patience(ctx)
+	return port.Exchange[response](ctx, conn, r, r.Timeout)
 }
 
 // Ask sends a request to the member's Config.Serve; see cluster.Peers.
@@ -276,7 +254,7 @@ func (n *Node) answer(theirs port.Greeting, r request) response {
 	if r.Op == opStatus {
 		return response{}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(max(r.Timeout, 0), maxCall))
+	ctx, cancel := context.WithTimeout(context.Background(), min(max(r.Timeout, 0), port.MaxCall))
 	defer cancel()
 	go func() { // ends with ctx
 		select {

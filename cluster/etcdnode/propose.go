@@ -60,7 +60,7 @@ func (n *Node) tryPropose(ctx context.Context, op state.Op, data []byte) (state.
 	}
 	resp, err := n.ask(ctx, leader, request{Op: opPropose, Command: data})
 	switch {
-	case errors.Is(err, errNotSent):
+	case errors.Is(err, port.ErrNotSent):
 		return state.Result{}, cluster.ErrTermOver
 	case err != nil:
 		return state.Result{}, fmt.Errorf("%w: forward to %s: %w", cluster.ErrUnknownOutcome, leader, err)

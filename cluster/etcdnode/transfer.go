@@ -176,7 +176,7 @@ func (n *Node) orderTransfer(ctx context.Context, nodeID string, why cluster.Rea
 	}
 	resp, err := n.ask(ctx, leader, request{Op: opTransfer, Target: nodeID, Reason: why})
 	switch {
-	case errors.Is(err, errNotSent):
+	case errors.Is(err, port.ErrNotSent):
 		return errNoTerm
 	case err != nil:
 		return fmt.Errorf("ask %s to hand over: %w", leader, err)

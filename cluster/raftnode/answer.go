@@ -141,7 +141,7 @@ func (n *Node) answer(theirs greeting, r request) response {
 	if n.foreign(theirs) {
 		return response{Fault: "it belongs to another cluster"}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), min(max(r.Timeout, 0), maxCall))
+	ctx, cancel := context.WithTimeout(context.Background(), min(max(r.Timeout, 0), port.MaxCall))
 	defer cancel()
 	go func() { // ends with ctx
 		select {

@@ -34,7 +34,7 @@ func (n *Node) tryRemove(ctx context.Context, nodeID string) error {
 	}
 	resp, err := n.ask(ctx, leader, request{Op: opRemove, Target: nodeID})
 	switch {
-	case errors.Is(err, errNotSent), resp.Fault == port.FaultNotLeader:
+	case errors.Is(err, port.ErrNotSent), resp.Fault == port.FaultNotLeader:
 		return errNoTerm
 	case err != nil:
 		return fmt.Errorf("%w: ask %s to remove %s: %w", cluster.ErrUnknownOutcome, leader.NodeID, nodeID, err)

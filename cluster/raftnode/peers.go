@@ -3,7 +3,6 @@ package raftnode
 import (
 	"context"
 	"errors"
-	"net"
 	"sync"
 	"time"
 
@@ -195,7 +194,7 @@ func (n *Node) watchOnce(ctx context.Context, p *peer) error {
 		if !n.beat(ctx, every) {
 			return ctx.Err()
 		}
-		r, err := exchange(ctx, conn, request{Op: opStatus}, statusTimeout)
+		r, err := port.Exchange[response](ctx, conn, request{Op: opStatus}, statusTimeout)
 		if err != nil {
 			return err
 		}
@@ -209,22 +208,6 @@ func (n *Node) settled(p *peer) bool {
 	return k.fault == "" && k.Ready && !k.Empty && k.Epoch == n.ident().Epoch && suffrage(n.servers(), p.NodeID) == "voter"
 }
 
-// exchange sends one request and reads its answer.
-func exchange(ctx context.Context, conn net.Conn, r request, timeout time.Duration) (response, error) {
-	conn.SetDeadline(time.Now().Add(timeout))                                    //nolint:errcheck // a connection that is gone fails at the next write
-	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) }) //nolint:errcheck // as above
-	defer stop()
-	if err := port.WriteFrame(conn, nil, r); err != nil {
-		return response{}, err
-	}
-	var resp response
-	err := port.ReadFrame(conn, &resp)
-	return resp, err
-}
-
-// errNotSent: the request has not left this node, so it has had no effect.
-var errNotSent = errors.New("the request was not sent")
-
 // ask sends one request over a connection of its own: a pooled one may have died unnoticed, and a
 // proposal sent into it has an unknown outcome for no need.
 func (n *Node) ask(ctx context.Context, m cluster.Member, r request) (response, error) {
@@ -233,26 +216,19 @@ func (n *Node) ask(ctx context.Context, m cluster.Member, r request) (response, 
 		n.meet(theirs)
 	}
 	if err != nil {
-		return response{}, errors.Join(errNotSent, err)
+		return response{}, errors.Join(port.ErrNotSent, err)
 	}
 	defer conn.Close()
 	if theirs.ClusterID != "" && n.foreign(theirs) {
-		return response{}, errors.Join(errNotSent, errForeign)
+		return response{}, errors.Join(port.ErrNotSent, errForeign)
 	}
-	timeout := maxCall
-	if end, ok := ctx.Deadline(); ok {
-		timeout = min(timeout, time.Until(end))
-	}
-	r.Timeout = timeout
-	resp, err := exchange(ctx, conn, r, timeout)
+	r.Timeout = port.Patience(ctx)
+	resp, err := port.Exchange[response](ctx, conn, r, r.Timeout)
 	if resp.Greeting.NodeID != "" {
 		n.meet(resp.Greeting)
 	}
 	return resp, err
 }
-
-// maxCall bounds a call whose caller gives no deadline.
-const maxCall = 30 * time.Second
 
 // beat waits until the next multiple of every since the node was opened; false: ctx has ended. What a node at rest costs is mostly its
 // waking up, so what it does for itself it does at the same moments.

@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
@@ -56,7 +57,7 @@ func (n *Node) tryPropose(ctx context.Context, op state.Op, data []byte) (state.
 	}
 	resp, err := n.ask(ctx, leader, request{Op: opPropose, Command: data})
 	switch {
-	case errors.Is(err, errNotSent):
+	case errors.Is(err, port.ErrNotSent):
 		return state.Result{}, cluster.ErrTermOver
 	case err != nil:
 		return state.Result{}, fmt.Errorf("%w: forward to %s: %w", cluster.ErrUnknownOutcome, leader.NodeID, err)
