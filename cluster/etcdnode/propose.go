@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
 
