@@ -85,7 +85,7 @@ func (r *reader) poll(ctx context.Context) time.Duration {
 	r.steady = plan.kind == readFull || plan.kind == readFast
 	ans, took, err := r.ask(ctx, plan.q)
 	if err != nil {
-		return r.failed(ctx, err, func() bool { return r.w.tooMuch(plan, r.clock.now()) })
+		return r.failed(ctx, took, err, func() bool { return r.w.tooMuch(plan, r.clock.now()) })
 	}
 	r.note(ans)
 	r.w.done(plan, shown{
@@ -236,9 +236,9 @@ func (r *reader) showRoom() {
 	}
 }
 
-// failed decides how to go on after a read that did not end. After a time-out tooMuch narrows the next
+// failed decides how to go on after a read that has taken so long and did not end. After a time-out tooMuch narrows the next
 // question, and reports whether it could.
-func (r *reader) failed(ctx context.Context, err error, tooMuch func() bool) time.Duration {
+func (r *reader) failed(ctx context.Context, took time.Duration, err error, tooMuch func() bool) time.Duration {
 	if ctx.Err() != nil {
 		return 0
 	}
@@ -262,7 +262,7 @@ func (r *reader) failed(ctx context.Context, err error, tooMuch func() bool) tim
 			s.SCOMBrief = "SCOM console " + f.Console + " " + f.What
 		}
 	})
-	n := r.p.board.failed(time.Now(), text, max(r.w.through, r.w.cursor), f.All, narrowed)
+	n := r.p.board.failed(time.Now().Add(-took), text, max(r.w.through, r.w.cursor), f.All, narrowed)
 	if text != r.fault {
 		r.log.Debug("poll failed", "console", f.Console, "class", f.Class.String(), "error", f.Err)
 		r.fault = text

@@ -77,7 +77,7 @@ func (r *reader) reconcile(ctx context.Context) time.Duration {
 			r.handOver(ctx, nil)
 			return took
 		}
-		return r.failed(ctx, err, func() bool { return true }) // readOpen has split its part; whether SCOM is down, the next poll tells
+		return r.failed(ctx, took, err, func() bool { return true }) // readOpen has split its part; whether SCOM is down, the next poll tells
 	}
 	r.p.board.warn(warnReconcile, "")
 	r.recon.next = began.Add(r.interval())

@@ -141,13 +141,13 @@ func (b *board) sayLocked(source int, text string) {
 // be halved many times. The self-alert has its own time.
 const downAfter = time.Minute
 
-// failed takes note of a failed poll and returns how many have failed in a row before it. all says that no other console
+// failed takes note of a failed poll that was begun at asked, and returns how many have failed in a row before it. all says that no other console
 // is left to try, and narrowed that a smaller question is.
-func (b *board) failed(now time.Time, text string, behind alert.Millis, all, narrowed bool) int {
+func (b *board) failed(asked time.Time, text string, behind alert.Millis, all, narrowed bool) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.failures++; b.failures == 1 {
-		b.failing = now
+		b.failing = asked
 	}
 	b.noOther = b.noOther || all
 	b.allDown = b.allDown || all && !narrowed

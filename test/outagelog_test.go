@@ -83,7 +83,7 @@ var outages = map[string]outage{
 	// Its first sign is a poll that took too long, after which less is asked; when that has gone on for a minute it is an outage.
 	"SCOM hangs": {begin: consoleSet(scomtest.Faults{Hang: true}), end: healConsole, want: `[WARN]  primary: SCOM was not read when last asked: SCOM console scom1 hangs: no answer within 10 s. ` +
 		`Do: check the web console and its management server: they take too long: url=http://scom1:80/OperationsManager` + "\n" +
-		`[ERROR] primary: NOT DELIVERING since {time}: SCOM console scom1 hangs: no answer within 60 s. Do: check the web console and its management server: they take too long: url=http://scom1:80/OperationsManager` + "\n" +
+		`[ERROR] primary: NOT DELIVERING since {time}: SCOM console scom1 hangs: no answer within 10 s. Do: check the web console and its management server: they take too long: url=http://scom1:80/OperationsManager` + "\n" +
 		toldBegin + scomDown + toldEnd + scomEnds, perhaps: scomDown}, // the simulator breaks what hangs when it is healed
 	"the first of two LAMs": {site: site{lams: 2}, begin: lamSet(publishertest.Faults{Status: 503}), end: lamSet(publishertest.Faults{}),
 		want: `[WARN]  primary: Delivering, but LAM lam1 failed when it was last tried at {time}: it cannot serve now (HTTP 503 Service Unavailable). Do: look at the LAM and at what stands in front of it: url=http://lam1:80/events/scom` + "\n" +

@@ -242,12 +242,24 @@ func leaderless(v cluster.View) (what, do string) {
 		return strings.TrimRight(v.Waiting, "."), cmp.Or(v.Do, "start the nodes that it waits for")
 	case !v.Outlook.At.IsZero() && time.Now().Before(v.Outlook.At):
 		return lost(away), fmt.Sprintf("nothing yet: %s takes over by itself at %s, if it reaches SCOM and a LAM", v.NodeID, v.Outlook.At.UTC().Format("15:04:05 UTC"))
+	case majority(v, away) && time.Since(v.Outlook.LastHeard) < electing:
+		return "the nodes are electing a leader", "nothing yet: that takes a second or two"
+	case majority(v, away):
+		return "no leader is known, although most nodes are in contact", "check that they reach each other's ClusterAddress, and look at their logs: a machine or a disk may be too slow"
 	case v.Outlook.Possible && len(away) > 0:
 		return lost(away), fmt.Sprintf("start %s, or, if that takes too long, take over at %s", strings.Join(away, " and "), page)
 	case len(away) > 0:
 		return lost(away), "start " + strings.Join(away, " and ")
 	}
 	return "no leader is known", "check that a majority of the nodes runs and that they reach each other's ClusterAddress"
+}
+
+// electing is how long an election may take before something is wrong.
+const electing = 10 * time.Second
+
+// majority: of three or more nodes this one and those in contact are enough to elect a leader.
+func majority(v cluster.View, away []string) bool {
+	return len(v.Members) > 2 && 2*(len(v.Members)-len(away)) > len(v.Members)
 }
 
 func lost(away []string) string {

@@ -169,6 +169,16 @@ func TestWhatALeaderlessNodeSays(t *testing.T) {
 			"primary is out of contact", "secondary takes over by itself at " + at.UTC().Format("15:04:05 UTC"), false},
 		"a pair, not by itself": {2, func(c *fakeCluster) { away(c, "primary"); c.view.Outlook = cluster.Outlook{Possible: true} }, "",
 			"primary is out of contact", "start primary, or, if that takes too long, take over at http://secondary:8085/maintenance", false},
+		"electing": {3, func(c *fakeCluster) {
+			away(c, "primary")
+			c.view.Outlook = cluster.Outlook{Possible: true, LastHeard: time.Now()}
+		}, "",
+			"electing", "nothing yet", false},
+		"electing for long": {3, func(c *fakeCluster) {
+			away(c, "primary")
+			c.view.Outlook = cluster.Outlook{Possible: true, LastHeard: time.Now().Add(-time.Minute)}
+		}, "",
+			"although most nodes are in contact", "ClusterAddress", false},
 		"all are there":       {3, nil, "", "no leader is known", "ClusterAddress", false},
 		"an alarm":            {3, func(c *fakeCluster) { c.view.Alarm = "primary is of another cluster" }, "", "of another cluster", "mend what", false},
 		"waiting":             {3, func(c *fakeCluster) { c.view.Waiting = "waiting for primary to form the cluster" }, "", "waiting for primary", "start the nodes", false},

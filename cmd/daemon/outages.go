@@ -1,6 +1,9 @@
 package daemon
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	v1 "scomconnector/api/v1"
@@ -16,7 +19,10 @@ const outageGap = 2 * time.Minute
 // version of the settings, and what they wait for does not.
 type outages map[string]outage // by cause
 
-type outage struct{ since, seen time.Time }
+type outage struct {
+	since, seen time.Time
+	finding     finding // as last seen
+}
 
 // hear takes what the leader has said, while another node leads: whatever it does not tell of has ended.
 func (o outages) hear(r report) {
@@ -25,7 +31,11 @@ func (o outages) hear(r report) {
 	}
 	clear(o)
 	if r.Level != v1.OK && !r.Since.IsZero() {
-		o[r.Cause] = outage{since: r.Since, seen: r.at}
+		f := finding{level: r.Level, cause: r.Cause, since: r.Since, text: r.Text, do: r.Do}
+		if strings.HasPrefix(r.Cause, scomCause) {
+			f.matter, f.area, f.over = "scom", areaSCOM, scomOver
+		}
+		o[r.Cause] = outage{since: r.Since, seen: r.at, finding: f}
 	}
 }
 
@@ -37,13 +47,13 @@ func (o outages) date(f *finding, now time.Time) {
 	if old, ok := o[f.cause]; ok && now.Sub(old.seen) < outageGap && old.since.Before(f.since) {
 		f.since = old.since
 	}
-	o[f.cause] = outage{since: f.since, seen: now}
+	o[f.cause] = outage{since: f.since, seen: now, finding: *f}
 }
 
 // heal forgets what a pipeline has shown to be over.
 func (o outages) heal(p poller.Status) {
 	if p.ConsolesDownSince.IsZero() && p.UnansweredSince.IsZero() && !p.LastPoll.IsZero() {
-		delete(o, "scom "+p.Name)
+		delete(o, scomCause+p.Name)
 	}
 	if p.LAMAwaySince.IsZero() && !p.LastSent.IsZero() {
 		delete(o, "lam "+p.Name)
@@ -63,6 +73,44 @@ func overAgain(in verdictInput) map[string]bool {
 	return over
 }
 
+const (
+	scomCause = "scom " // and the pipeline's name
+	scomOver  = "SCOM is read again"
+)
+
+// unread is what is so before a term's first answer, which may take a minute: what was so before, until it is shown to be over, and else
+// that nothing was read yet. n.mu is held.
+func (n *node) unread(p poller.Status, now time.Time) []finding {
+	if !p.LastPoll.IsZero() || !p.LastSent.IsZero() || !p.ConsolesDownSince.IsZero() || !p.UnansweredSince.IsZero() || !p.LAMAwaySince.IsZero() || p.Blocked != "" {
+		delete(n.asking, p.Name)
+		return nil
+	}
+	if n.asking == nil {
+		n.asking = map[string]time.Time{}
+	}
+	began, ok := n.asking[p.Name]
+	if old, known := n.outages[scomCause+p.Name]; !ok && known && now.Sub(old.seen) < outageGap {
+		old.finding.since = old.since
+		return []finding{old.finding}
+	}
+	if !ok {
+		n.asking[p.Name] = now
+		return nil
+	}
+	f := finding{level: v1.Degraded, cause: scomCause + p.Name, matter: "scom", area: areaSCOM, since: began, over: scomOver,
+		text: "SCOM was not read yet: its first answer takes long.", do: "check the web console and its management server: they take too long"}
+	switch asked := now.Sub(began); {
+	case asked < settling:
+		return nil
+	case asked >= longUnread:
+		f.level, f.text = v1.Stopped, "SCOM has not answered since this node began to ask"
+	}
+	return []finding{f}
+}
+
+// longUnread is how long that may be before it is an outage, as long as later questions may.
+const longUnread = time.Minute
+
 // lasting are the findings of the pipelines, each since it began, in whatever term that was.
 func (n *node) lasting(v cluster.View, leader report, pipes []poller.Status) []finding {
 	n.mu.Lock()
@@ -72,14 +120,35 @@ func (n *node) lasting(v cluster.View, leader report, pipes []poller.Status) []f
 	}
 	if !v.Leading {
 		n.outages.hear(leader)
+		n.asking = nil
 	}
 	var out []finding
 	for _, p := range pipes {
 		n.outages.heal(p)
-		for _, f := range pipelineFindings(p) {
+		found := pipelineFindings(p)
+		if v.Leading {
+			found = append(found, n.unread(p, time.Now())...)
+		}
+		for _, f := range found {
 			n.outages.date(&f, time.Now())
 			out = append(out, f)
 		}
 	}
+	if !v.Leading && v.Leader != "" && leader.from == "" {
+		out = append(out, n.outages.before(v.Leader, time.Now())...)
+	}
+	return out
+}
+
+// before are the outages of the terms before, while the present leader has not said yet how it is doing.
+func (o outages) before(leader string, now time.Time) []finding {
+	var out []finding
+	for cause, old := range o {
+		if now.Sub(old.seen) < outageGap {
+			out = append(out, finding{heard: true, level: v1.Degraded, cause: "before " + cause, since: old.since,
+				text: fmt.Sprintf("%s leads, and has not said yet whether it delivers. Before: %s", leader, old.finding.text), do: old.finding.do})
+		}
+	}
+	slices.SortFunc(out, func(a, b finding) int { return strings.Compare(a.cause, b.cause) })
 	return out
 }

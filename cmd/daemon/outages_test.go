@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -60,4 +62,53 @@ func TestAnOutageIsDatedOverTerms(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A term whose first question hangs is not well: what was so before is so until it is shown to be over, and who knows nothing says so.
+func TestATermThatHasReadNothingIsNotWell(t *testing.T) {
+	const name = "alerts/default"
+	leading := cluster.View{NodeID: "b", Leader: "b", Leading: true}
+	fresh := []poller.Status{{Name: name}}
+	levels := func(n *node) (all []v1.Level) {
+		for _, f := range n.lasting(leading, report{}, fresh) {
+			all = append(all, f.level)
+		}
+		return all
+	}
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{}
+		for _, want := range []struct {
+			after  time.Duration
+			levels []v1.Level
+		}{{0, nil}, {settling - time.Second, nil}, {time.Second, []v1.Level{v1.Degraded}}, {longUnread - settling, []v1.Level{v1.Stopped}}} {
+			time.Sleep(want.after)
+			if got := levels(n); !slices.Equal(got, want.levels) {
+				t.Errorf("after another %v: got %v, want %v", want.after, got, want.levels)
+			}
+		}
+		if got := n.lasting(leading, report{}, []poller.Status{{Name: name, LastPoll: time.Now()}}); len(got) != 0 {
+			t.Errorf("with an answer: got %+v", got)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		n, began := &node{}, time.Now()
+		time.Sleep(time.Hour)
+		n.lasting(leading, report{}, []poller.Status{{Name: name, ConsolesDownSince: began, SCOMBrief: "SCOM console scom1 hangs"}})
+		for range 5 {
+			time.Sleep(time.Second)
+			got := n.lasting(leading, report{}, fresh)
+			if len(got) != 1 || got[0].level != v1.Stopped || got[0].text != "SCOM console scom1 hangs" || !got[0].since.Equal(began) {
+				t.Fatalf("got %+v", got)
+			}
+		}
+		// The next leader has not spoken yet.
+		got := n.lasting(cluster.View{NodeID: "b", Leader: "c"}, report{}, nil)
+		if len(got) != 1 || got[0].level != v1.Degraded || !got[0].heard || !strings.Contains(got[0].text, "Before: SCOM console scom1 hangs") {
+			t.Errorf("under another leader: got %+v", got)
+		}
+		got = n.lasting(cluster.View{NodeID: "b", Leader: "c"}, report{from: "c", Level: v1.OK, Cause: delivered, at: time.Now()}, nil)
+		if len(got) != 0 {
+			t.Errorf("once it has spoken: got %+v", got)
+		}
+	})
 }

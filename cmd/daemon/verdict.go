@@ -206,11 +206,11 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 			do: "make room there, such as by removing old logs"})
 	}
 	if slow := in.health.Slow; slow.Text != "" { // before the members, whose loss it explains
-		add(finding{level: v1.Degraded, cause: "slow machine", text: slow.Text + ".", do: slow.Do})
+		add(finding{level: v1.Degraded, cause: "slow machine", text: slow.Text + ".", do: slow.Do, heard: true}) // the cluster's own line tells it
 	}
 	if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
 		text, do := leaderless(in.view)
-		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, text: text, do: do})
+		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, since: in.view.Outlook.LastHeard, text: text, do: do})
 	} else if in.view.Alarm != "" {
 		add(finding{level: v1.Degraded, cause: "alarm", area: areaNode, text: ended(in.view.Alarm), do: "mend what the message names; until then this cluster has a node less"})
 	}
@@ -221,7 +221,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		}
 		f := finding{level: level, cause: "trouble", text: in.trouble.text, do: in.trouble.do, area: in.trouble.area, facts: in.trouble.facts}
 		if f.area == areaSCOM {
-			f.matter, f.over = "scom", "SCOM is read again"
+			f.matter, f.over = "scom", scomOver
 		}
 		add(f)
 	}
@@ -262,8 +262,8 @@ func pipelineFindings(p poller.Status) []finding {
 		out = append(out, finding{level: v1.Stopped, cause: "lam " + p.Name, since: p.LAMAwaySince, text: p.LAMBrief, area: areaLAM, server: p.LAMName,
 			do: cmp.Or(p.LAMDo, "check that the LAM is up and reachable from this node"), over: "LAM " + p.LAMName + " takes events again", tries: p.LAMTries, facts: said(p.LAMSaid, p.LAMBrief)})
 	}
-	f := finding{cause: "scom " + p.Name, matter: "scom", area: areaSCOM, server: p.SCOMConsole, text: cmp.Or(p.SCOMBrief, p.SCOMError), do: AboutConsole(p.SCOMFault, p.SCOMError),
-		over: "SCOM is read again", tries: p.SCOMTries, facts: said(p.SCOMSaid, p.SCOMBrief)}
+	f := finding{cause: scomCause + p.Name, matter: "scom", area: areaSCOM, server: p.SCOMConsole, text: cmp.Or(p.SCOMBrief, p.SCOMError), do: AboutConsole(p.SCOMFault, p.SCOMError),
+		over: scomOver, tries: p.SCOMTries, facts: said(p.SCOMSaid, p.SCOMBrief)}
 	if !p.ConsolesDownSince.IsZero() {
 		f.level, f.since = v1.Stopped, p.ConsolesDownSince
 		out = append(out, f)
@@ -298,8 +298,8 @@ func closeFindings(s *v1.Status, in verdictInput) []finding {
 	}
 	if in.refused > 0 {
 		out = append(out, finding{level: v1.Degraded, cause: "closes refused",
-			text: fmt.Sprintf("SCOM has refused %d close %s for good; they are parked.", in.refused, plural(in.refused, "request", "requests")),
-			do:   "look at them below; `scomconnector parked retry ID` sends one again"})
+			text: fmt.Sprintf("Delivering, but SCOM has refused %d close %s for good: parked.", in.refused, plural(in.refused, "request", "requests")),
+			do:   "`scomconnector parked list` has the reason, `scomconnector parked retry ID` sends one again"})
 	}
 	return out
 }
@@ -383,7 +383,8 @@ func at(t time.Time) string {
 func memberFinding(m v1.Member, pair, etcd bool) []finding {
 	f := finding{level: v1.Degraded, cause: "member " + m.Node, over: m.Node + " is there again"}
 	switch {
-	case time.Since(m.LastContact) >= inContact:
+	case time.Since(m.LastContact) >= inContact || pair && !etcd && !m.Voter && m.Fault != "":
+		f.since = m.LastContact
 		f.text = fmt.Sprintf("Delivering, but %s is not in contact.", titled(m))
 		f.do = "start " + m.Node + " or mend the network between the nodes"
 	case m.Part == v1.PartWithout:

@@ -70,6 +70,9 @@ func (l *verdictLog) note(now time.Time, p affairs) {
 		l.matters = map[string]*matter{}
 	}
 	if l.leading && !p.leading {
+		l.calm.words = ""
+	}
+	if !p.leading && p.leader != "" {
 		l.forget()
 	}
 	l.leading = p.leading
@@ -82,6 +85,9 @@ func (l *verdictLog) note(now time.Time, p affairs) {
 	}
 	for _, key := range l.order() {
 		m := l.matters[key]
+		if !m.seen && !p.leading && m.area != areaNode {
+			continue // nobody leads, and this node may do so again
+		}
 		if !m.seen {
 			m.turn(now, false)
 		}
@@ -124,7 +130,6 @@ func own(p affairs) []finding {
 
 // forget drops what the next leader will tell, if it is still so.
 func (l *verdictLog) forget() {
-	l.calm.words = ""
 	for key, m := range l.matters {
 		if m.area != areaNode {
 			delete(l.matters, key)

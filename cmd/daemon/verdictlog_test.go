@@ -146,6 +146,25 @@ func TestAnOutageOutlivesANewTerm(t *testing.T) {
 	}
 }
 
+// A node that loses leadership and leads again, with nobody in between, tells the end of what it has told the begin of, and no begin twice.
+func TestAnOutageIsTheSameAfterAnElection(t *testing.T) {
+	d := newDiary(true)
+	d.pass(60, lamAway("answers 503", 5))
+	d.role = affairs{}
+	d.calm = finding{cause: "standing by ", text: "Starting."}
+	if got := d.pass(200); strings.Contains(got, "LAM one") { // longer than what is out of sight is remembered
+		t.Errorf("while nobody leads: got\n%s", got)
+	}
+	d.role = affairs{leading: true, leader: "a"}
+	d.calm = finding{cause: delivered, text: "Delivering."}
+	if got := d.pass(60, lamAway("answers 503", 9)); got != "" {
+		t.Errorf("leading again: got\n%s", got)
+	}
+	if got := d.pass(60); strings.Count(got, "DELIVERING AGAIN") != 1 {
+		t.Errorf("in the end: got\n%s", got)
+	}
+}
+
 // The other nodes tell whom they follow and what is wrong with themselves; the rest stands in the leader's log.
 func TestAFollowerTellsWhatItSees(t *testing.T) {
 	d := newDiary(false)

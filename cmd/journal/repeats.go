@@ -17,6 +17,9 @@ const (
 	countFor = 30 * time.Minute
 	// maxCounted lines are told apart; what comes beyond is written.
 	maxCounted = 1000
+	// leadership begins the lines that tell who leads, here or no more. Each is written: whoever reads the end of a log must not find the
+	// one without the other.
+	leadership = "this node leads"
 )
 
 // repeats keeps a log readable where something flaps: a console that fails every third poll would write a line a second, and
@@ -40,6 +43,9 @@ type repeat struct {
 
 // keepBack reports whether the line has been written often enough.
 func (r *repeats) keepBack(level hclog.Level, msg string, args []any) bool {
+	if strings.HasPrefix(msg, leadership) {
+		return false
+	}
 	line := text(msg, args)
 	key := withoutFigures(line)
 	r.mu.Lock()

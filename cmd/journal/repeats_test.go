@@ -11,6 +11,22 @@ import (
 	"time"
 )
 
+// Whoever leads is told each time: the last line of a log in which nodes take turns must not be an old one.
+func TestWhoLeadsIsNeverKeptBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		j := open(t, Config{}, &out)
+		log := j.Logger().Named("cluster")
+		for i := range 20 {
+			log.Info("this node leads", "term", i)
+			log.Info("this node leads no more", "term", i, "after", "1.2s")
+		}
+		if n := strings.Count(out.String(), "\n"); n != 40 {
+			t.Errorf("%d lines of 40", n)
+		}
+	})
+}
+
 // What flaps for an hour makes a handful of lines, the last of which is not old; what is fatal, what differs, and what people
 // change, is never kept back; and from DEBUG on nothing is.
 func TestWhatIsSaidAgainAndAgainIsCounted(t *testing.T) {
