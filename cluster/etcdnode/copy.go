@@ -326,6 +326,9 @@ func (r *replica) hearRevision(events []event) (reload bool, err error) {
 		delete(r.own, rev)
 		return false, nil
 	}
+	if byLeader && slices.ContainsFunc(events, func(e event) bool { return e.Key == keyCluster && !e.Deleted }) {
+		return true, nil // another node has written everything, in transactions before this one, which look like changes by hand
+	}
 	return r.hearParts(events, byLeader)
 }
 

@@ -206,6 +206,23 @@ func TestAnEtcdRestoredFromABackupGetsWhatIsNewer(t *testing.T) {
 	})
 }
 
+// A node that had not heard of what etcd lost takes the restored one for the same, and what is written back to it for changes by hand.
+func TestWhoWasBehindARestoreTakesInWhatIsWrittenBack(t *testing.T) {
+	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+		all(t, c, 0, 50)
+		c.Agree(time.Minute)
+		restore := r.etcd.backup()
+		r.etcd.setCut("secondary", true)
+		all(t, c, 50, 100)
+		terms := len(c.Leads())
+		restore()
+		r.etcd.setCut("secondary", false)
+		c.Eventually(time.Minute, "a new term", func() bool { return len(c.Leads()) > terms })
+		c.Leader(time.Minute)
+		holds(t, c, 150)
+	})
+}
+
 // Nodes that start on an etcd without their keys begin nothing anew by themselves.
 func TestNodesDoNotBeginAnewWhereTheirKeysAreGone(t *testing.T) {
 	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
