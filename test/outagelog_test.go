@@ -93,10 +93,16 @@ var outages = map[string]outage{
 			`[INFO]  primary: SCOM server scom1 can be used again after {long}.` + "\n"},
 	// The followers say nothing of it: it stands in the leader's log.
 	"the LAM of three nodes": {site: site{nodes: 3}, begin: lamSet(publishertest.Faults{Down: true}), end: lamSet(publishertest.Faults{}), want: lamBegins + lamEnds},
+	// The leader says what it means that a member is away, the others that they do not reach it: a line each, and one when it is back.
+	"a follower of three": {site: site{nodes: 3, settings: `"Failback": "manual",`}, begin: func(w *world) { w.stop("secondary") }, end: func(w *world) { w.start("secondary") }, only: regexp.MustCompile(` scomconnector\.(primary|witness)`),
+		want: `[WARN]  primary: Delivering, but secondary is not in contact. Do: start secondary or mend the network between the nodes: said={words}` + "\n" +
+			`[INFO]  primary: secondary is there again after {long}.` + "\n" +
+			`[WARN]  witness: This node does not reach secondary: said={words}` + "\n" +
+			`[INFO]  witness: This node reaches secondary again after {long}.` + "\n"},
 	// The new leader says it once, since when it has lasted; the other says whom it follows.
 	"another leader in the middle": {raced: true, site: site{nodes: 3, settings: `"Failback": "manual",`}, begin: lamSet(publishertest.Faults{Down: true}), middle: func(w *world) { w.stop("primary") }, end: lamSet(publishertest.Faults{}), only: sentences,
 		want: lamBegins + `[INFO]  witness: Witness: secondary leads.` + "\n" + strings.ReplaceAll(lamBegins, "primary", "secondary") +
-			`[WARN]  secondary: Primary is not in contact. Do: start primary or mend the network between the nodes` + "\n" + strings.ReplaceAll(lamEnds, "primary", "secondary")},
+			`[WARN]  secondary: Primary is not in contact. Do: start primary or mend the network between the nodes: said={words}` + "\n" + strings.ReplaceAll(lamEnds, "primary", "secondary")},
 }
 
 // Who opens the log after half an hour of outage reads when it began, why, what to do, when it was over and what it cost: a line

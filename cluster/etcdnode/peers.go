@@ -82,7 +82,7 @@ func (p *sibling) note(g port.Greeting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.seen.IsZero() || p.fault != "" {
-		p.log.Info("member is in contact", "version", g.Version)
+		p.log.Debug("member is in contact", "version", g.Version)
 	}
 	p.last, p.seen, p.fault, p.said = g, time.Now(), "", ""
 }
@@ -92,7 +92,7 @@ func (p *sibling) fail(err error) {
 	defer p.mu.Unlock()
 	p.fault = err.Error()
 	if what := deepest(err).Error(); what != p.said {
-		p.log.Warn("member is out of contact", "error", err)
+		p.log.Debug("member is out of contact", "error", err)
 		p.said = what
 	}
 }

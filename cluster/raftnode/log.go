@@ -1,6 +1,7 @@
 package raftnode
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -8,7 +9,7 @@ import (
 )
 
 // raftLog brings raft's own lines to our levels: what raft finds worth Info and Warn is part of any
-// election, and its errors repeat for as long as a member is away, which peers.go says once.
+// election, and its errors repeat. That a member is away is told by whoever reads the view.
 type raftLog struct {
 	hclog.Logger
 	last *lastSaid
@@ -29,7 +30,14 @@ func newRaftLog(log hclog.Logger) hclog.Logger {
 func (l raftLog) Info(msg string, args ...any) { l.Debug(msg, args...) }
 func (l raftLog) Warn(msg string, args ...any) { l.Debug(msg, args...) }
 
+// aboutAway are raft's words for a member that does not answer.
+var aboutAway = []string{"failed to heartbeat to", "failed to appendEntries to", "failed to pipeline appendEntries", "failed to start pipeline replication to", "failed to make requestVote RPC"}
+
 func (l raftLog) Error(msg string, args ...any) {
+	if slices.Contains(aboutAway, msg) {
+		l.Debug(msg, args...)
+		return
+	}
 	l.last.mu.Lock()
 	quiet := time.Since(l.last.what[msg]) < repeatAfter
 	if !quiet {

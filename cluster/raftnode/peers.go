@@ -69,12 +69,12 @@ func (p *peer) now() known {
 	return known{p.last, p.seen, p.tried, p.fault}
 }
 
-// note records an answer. Only the change from away to there is worth a line.
+// note records an answer. Only the change from away to there is worth a line; what it means is told by whoever reads the view.
 func (p *peer) note(g greeting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.seen.IsZero() || p.fault != "" {
-		p.log.Info("member is in contact", "version", g.Version, "empty", g.Empty)
+		p.log.Debug("member is in contact", "version", g.Version, "empty", g.Empty)
 	}
 	if p.last.Incarnation != g.Incarnation {
 		p.held = 0
@@ -90,7 +90,7 @@ func (p *peer) fail(err error) {
 	defer p.mu.Unlock()
 	// Ports make each text new; what lies beneath says whether it is another fault.
 	if what := deepest(err).Error(); p.fault == "" || what != p.said && time.Since(p.saidAt) > repeatAfter {
-		p.log.Warn("member is out of contact", "error", err)
+		p.log.Debug("member is out of contact", "error", err)
 		p.said, p.saidAt = what, time.Now()
 	}
 	p.tried, p.fault = true, err.Error()

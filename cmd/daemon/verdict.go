@@ -77,7 +77,7 @@ func (n *node) verdict(s *v1.Status, in verdictInput) v1.Verdict {
 	findings := n.findings(s, in)
 	worst := allIsWell(in)
 	n.mu.Lock()
-	n.found = affairs{leading: in.view.Leading, leader: in.view.Leader, calm: calm(in), findings: findings, over: overAgain(in)}
+	n.found = affairs{leading: in.view.Leading, leader: in.view.Leader, calm: calm(in), findings: append(findings, linkFindings(s, in.view)...), over: overAgain(in)}
 	n.mu.Unlock()
 	for _, f := range findings {
 		if rank(f.level) > rank(worst.level) {
@@ -210,7 +210,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 	}
 	if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
 		text, do := leaderless(in.view)
-		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, since: in.view.Outlook.LastHeard, text: text, do: do})
+		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, since: in.view.Outlook.LastHeard, text: text, do: do, facts: awayFacts(s)})
 	} else if in.view.Alarm != "" {
 		add(finding{level: v1.Degraded, cause: "alarm", area: areaNode, text: ended(in.view.Alarm), do: "mend what the message names; until then this cluster has a node less"})
 	}
@@ -386,7 +386,7 @@ func memberFinding(m v1.Member, pair, etcd bool) []finding {
 	case time.Since(m.LastContact) >= inContact || pair && !etcd && !m.Voter && m.Fault != "":
 		f.since = m.LastContact
 		f.text = fmt.Sprintf("Delivering, but %s is not in contact.", titled(m))
-		f.do = "start " + m.Node + " or mend the network between the nodes"
+		f.do, f.facts = "start "+m.Node+" or mend the network between the nodes", said(m.Fault, "")
 	case m.Part == v1.PartWithout:
 		f.text = fmt.Sprintf("Delivering, but %s does not reach the etcd.", m.Node)
 		f.do = "mend the network between " + m.Node + " and the etcd"
@@ -400,6 +400,31 @@ func memberFinding(m v1.Member, pair, etcd bool) []finding {
 		f.text += " If this machine dies now, nobody takes over by itself."
 	}
 	return []finding{f}
+}
+
+// linkFindings are for the log of a node that follows: what it means that this one and another do not reach each other is the leader's
+// to judge, and why they do not is known here.
+func linkFindings(s *v1.Status, v cluster.View) []finding {
+	var out []finding
+	for _, m := range s.Members {
+		if v.Leading || v.Leader == "" || m.Node == s.Node || m.Node == v.Leader || m.Fault == "" {
+			continue
+		}
+		out = append(out, finding{level: v1.Degraded, cause: "link " + m.Node, area: areaNode, text: "This node does not reach " + titled(m) + ".",
+			over: "This node reaches " + m.Node + " again", facts: said(m.Fault, "")})
+	}
+	return out
+}
+
+// awayFacts is why the members that are away are, by their names.
+func awayFacts(s *v1.Status) []any {
+	var out []any
+	for _, m := range s.Members {
+		if m.Node != s.Node && m.Fault != "" {
+			out = append(out, m.Node, m.Fault)
+		}
+	}
+	return out
 }
 
 // titled is a member with its role, once where both are one word.

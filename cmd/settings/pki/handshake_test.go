@@ -89,7 +89,7 @@ func (p *pair) Open(nodeID string) (clustertest.Node, error) {
 	if nodeID == "secondary" {
 		c.TLS = p.careless(c.TLS)
 	}
-	n, err := raftnode.Open(c, hclog.New(&hclog.LoggerOptions{Name: nodeID, Output: p.log}), prometheus.NewRegistry())
+	n, err := raftnode.Open(c, hclog.New(&hclog.LoggerOptions{Name: nodeID, Output: p.log, Level: hclog.Debug}), prometheus.NewRegistry())
 	if err != nil {
 		return nil, err // not a nil *Node in an interface
 	}
