@@ -130,6 +130,27 @@ func TestTheRunbooksCommandsWork(t *testing.T) {
 	}
 }
 
+// Until the service is installed the program lies in the release's folder and on no PATH, and what init made is only its owner's.
+func TestTheRunbookInstallsFromTheReleasesFolder(t *testing.T) {
+	_, text, _ := strings.Cut(runbook(t), "## Install a pair")
+	text, _, _ = strings.Cut(text, "service start\n")
+	blocks, _ := commandsOf(text + "```\n")
+	seen := 0
+	for _, line := range blocks {
+		words := fields(line)
+		if words[0] == "./scomconnector" && words[1] == "init" {
+			continue
+		}
+		if words[0] != "sudo" || words[1] != "./scomconnector" && len(words) > 2 {
+			t.Errorf("%s: want sudo ./scomconnector", line)
+		}
+		seen++
+	}
+	if seen < 3 {
+		t.Errorf("only %d commands were seen: has the run-book's form changed?", seen)
+	}
+}
+
 // fields splits a line as a shell does, with single quotes.
 func fields(line string) []string {
 	var all []string
