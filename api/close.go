@@ -78,7 +78,7 @@ func (s *server) close(w http.ResponseWriter, r *http.Request) {
 
 // answerClose submits a request that is understood, and answers what became of it.
 func (s *server) answerClose(w http.ResponseWriter, r *http.Request, caller string, o closeOrder) {
-	a := v1.CloseAnswer{Success: true, ID: o.id(), Status: "already_closed"}
+	a := v1.CloseAnswer{Success: true, ID: o.id(), Status: "already_closed", Ignored: o.ignored}
 	var err error
 	if !o.own {
 		a, err = s.submit(w, r, o)
@@ -163,7 +163,7 @@ func (s *server) submit(w http.ResponseWriter, r *http.Request, o closeOrder) (v
 	if err != nil {
 		return v1.CloseAnswer{}, err
 	}
-	a := v1.CloseAnswer{Success: true, ID: o.id(), Request: id, Status: "queued"}
+	a := v1.CloseAnswer{Success: true, ID: o.id(), Request: id, Status: "queued", Ignored: o.ignored}
 	if verdict, settled := s.await(r.Context(), id, o.wait); settled {
 		a.Status, a.Reason = o.word(verdict.Status), verdict.Reason
 	}

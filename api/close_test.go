@@ -162,6 +162,31 @@ func TestUnderstoodRequests(t *testing.T) {
 	}
 }
 
+// Whoever mistypes a key is told so, though the request is carried out; what the original's moobot sends besides is no news.
+func TestKeysThatMeanNothingAreNamed(t *testing.T) {
+	for body, want := range map[string][]string{
+		`{"id":"` + guid + `","externalId":"MG","description":"d","detail":"Closed","ticketId":"INC1","comment":"c"}`: nil,
+		`{"id":"` + guid + `","ticketID2":"INC1","Note\u0007":1}`:                                                     {"Note", "ticketID2"},
+	} {
+		n := &node{}
+		w := post(n.handler(""), "/event_post/", body)
+		if a := answered(t, w); w.Code != 200 || !slices.Equal(a.Ignored, want) {
+			t.Errorf("%s: got %d %s, want %v ignored", body, w.Code, w.Body, want)
+		}
+		if told := strings.Contains(n.log.String(), "ignored Note, ticketID2"); told != (want != nil) {
+			t.Errorf("%s: the audit says %s", body, n.log.String())
+		}
+	}
+	many := `{"id":"` + guid + `"`
+	for i := range 1000 {
+		many += fmt.Sprintf(`,"key%d":1`, i)
+	}
+	w := post((&node{}).handler(""), "/event_post/", many+"}")
+	if a := answered(t, w); w.Code != 200 || len(a.Ignored) != mostIgnored {
+		t.Errorf("of 1,000 keys %d are named, want %d", len(a.Ignored), mostIgnored)
+	}
+}
+
 func TestMalformedRequestsAreRefusedWithWhatIsWrong(t *testing.T) {
 	n := &node{}
 	for _, c := range []struct {

@@ -28,6 +28,7 @@ type closeOrder struct {
 	ownID     string // then
 	detail    string // empty: closed
 	request   CloseRequest
+	ignored   []string      // keys that mean nothing
 	wait      time.Duration // for SCOM's verdict
 	forLeader time.Duration
 }
@@ -50,6 +51,7 @@ func readClose(r *http.Request) (closeOrder, error) {
 	if err != nil {
 		return o, err
 	}
+	o.ignored = unknownKeys(given)
 	if err := o.setID(given["id"]); err != nil {
 		return o, err
 	}
@@ -72,6 +74,7 @@ func readClose(r *http.Request) (closeOrder, error) {
 type member struct {
 	kind jsontext.Kind
 	text string // of a text or a number
+	name string // as it was written
 }
 
 // readMembers reads the body's members by their names in lower case. Bytes that are no UTF-8 are replaced: Java writes Latin-1
@@ -101,11 +104,31 @@ func readMembers(body []byte) (map[string]member, error) {
 	return all, nil
 }
 
+// mostIgnored are named of the keys that mean nothing.
+const mostIgnored = 10
+
+// unknownKeys are those of the body, as they were written, that mean nothing and are not of the original's payload either: a request
+// with a mistyped one is carried out all the same, and its author should know.
+func unknownKeys(given map[string]member) []string {
+	var all []string
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		known := meant(name) || name == "externalid" || name == "description"
+		if !known && len(all) < mostIgnored {
+			all = append(all, clip(withoutControls(given[name].name), 40))
+		}
+	}
+	return all
+}
+
+// meant reports whether a key, in lower case, says something about the request.
+func meant(name string) bool {
+	return name == "id" || name == "detail" || fieldOf(name) != "" || name == "comment"
+}
+
 // twice names a member that is given with different values; only of those that mean something.
 func twice(given map[string][]member) string {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
-		meant := name == "id" || name == "detail" || fieldOf(name) != "" || name == "comment"
-		if meant && slices.ContainsFunc(given[name], func(m member) bool { return m != given[name][0] }) {
+		if meant(name) && slices.ContainsFunc(given[name], func(m member) bool { return m.kind != given[name][0].kind || m.text != given[name][0].text }) {
 			return name
 		}
 	}
@@ -122,8 +145,9 @@ func members(dec *jsontext.Decoder) (map[string][]member, error) {
 		if err != nil {
 			return nil, err
 		}
-		key := strings.ToLower(strings.TrimSpace(name.String()))
-		m := member{kind: dec.PeekKind()}
+		written := strings.TrimSpace(name.String())
+		key := strings.ToLower(written)
+		m := member{kind: dec.PeekKind(), name: written}
 		if m.kind == '"' || m.kind == '0' {
 			value, err := dec.ReadToken()
 			if err != nil {
@@ -333,6 +357,9 @@ func (o *closeOrder) what() string {
 	}
 	if len(o.request.Fields) > 0 {
 		text += ", set " + strings.Join(slices.Sorted(maps.Keys(o.request.Fields)), ", ")
+	}
+	if len(o.ignored) > 0 {
+		text += ", ignored " + strings.Join(o.ignored, ", ")
 	}
 	return text
 }

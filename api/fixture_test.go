@@ -95,11 +95,11 @@ func waiting() (v1.OutboxList, v1.ParkedRequestList) {
 		Pending: 3, Oldest: closing.At, Error: "SCOM does not answer: connect: no route to host; trying again in 42 s",
 		Entries: []v1.OutboxEntry{closing, changing},
 		Settled: []v1.SettledEntry{
-			{ID: "00c0ffee00c0ffe0", Alert: closing.Alert, From: "192.0.2.20", Status: "refused", Reason: "the monitor is unhealthy", Asked: before(time.Hour), At: before(59 * time.Minute)},
-			{ID: "00c0ffee00c0ffe4", Alert: closing.Alert, From: "192.0.2.20", Status: "already_closed", Reason: "unknown to SCOM: it never had this alert",
+			{ID: "00c0ffee00c0ffe0", Alert: closing.Alert, State: 255, From: "192.0.2.20", Status: "refused", Reason: "the monitor is unhealthy", Asked: before(time.Hour), At: before(59 * time.Minute)},
+			{ID: "00c0ffee00c0ffe4", Alert: closing.Alert, State: 255, From: "192.0.2.20", Status: "already_closed", Reason: "unknown to SCOM: it never had this alert",
 				Asked: before(70 * time.Minute), At: before(70 * time.Minute)},
-			{ID: "00c0ffee00c0ffe5", Alert: closing.Alert, From: "192.0.2.20", Status: "already_closed", Asked: before(80 * time.Minute), At: before(80 * time.Minute)},
-			{ID: "00c0ffee00c0ffe1", Alert: closing.Alert, From: "192.0.2.20", Status: "closed", Asked: before(2 * time.Hour), At: before(2 * time.Hour)},
+			{ID: "00c0ffee00c0ffe5", Alert: closing.Alert, State: 254, From: "192.0.2.20", Status: "already_done", Asked: before(80 * time.Minute), At: before(80 * time.Minute)},
+			{ID: "00c0ffee00c0ffe1", Alert: closing.Alert, State: 255, From: "192.0.2.20", Status: "closed", Asked: before(2 * time.Hour), At: before(2 * time.Hour)},
 		},
 	}, v1.ParkedRequestList{Count: 1, Requests: []v1.ParkedRequest{{OutboxEntry: acknowledging, Reason: "AlertMonitorUnhealthyException: the monitor is unhealthy", ParkedAt: before(59 * time.Minute)}}}
 }

@@ -68,6 +68,7 @@ func disturb(v reflect.Value) {
 
 // unshown are fields that the page shows by something else, or not of the entry that is disturbed.
 var unshown = map[string]string{
+	"clusterId":                        "for programs: Cluster is its name",
 	"config.author":                    "the newest of the versions has it",
 	"config.at":                        "the newest of the versions has it",
 	"parkedRequests.requests[].stands": "the heading says it",

@@ -18,7 +18,7 @@ import (
 func (p *page) words() template.FuncMap {
 	return template.FuncMap{
 		"number": number, "when": p.when, "age": p.age, "clock": p.clock, "lasting": lasting, "word": word, "icon": icon, "title": title, "colour": colour,
-		"lag": lag, "ms": milliseconds, "millis": millis, "bytes": inBytes, "rate": rate, "brief": brief, "cause": causeWord, "scomLine": scomLine, "asked": asked, "ending": ending,
+		"lag": lag, "ms": milliseconds, "millis": millis, "bytes": inBytes, "rate": rate, "brief": brief, "cause": causeWord, "scomLine": scomLine, "asked": asked, "wanted": wanted, "ending": ending,
 	}
 }
 
@@ -186,9 +186,12 @@ func asked(e v1.OutboxEntry) string {
 	return text
 }
 
+// wanted is what a settled request asked for.
+func wanted(e v1.SettledEntry) string { return asked(v1.OutboxEntry{State: e.State, Fields: e.Fields}) }
+
 // ending is how a close request ended, in words.
 func ending(status string) string {
-	words := map[string]string{"closed": "done", "already_closed": "was so already", "refused": "refused"}
+	words := map[string]string{"closed": "done", "already_closed": "was so already", "already_done": "was so already", "refused": "refused"}
 	return cmp.Or(words[status], status)
 }
 

@@ -12,8 +12,11 @@ type CloseAnswer struct {
 	Reason string `json:"reason,omitempty"` // SCOM's own words with refused; with already_closed, if SCOM does not know the alert, that
 	// Request names the request itself, as scomconnector outbox shows it.
 	Request string `json:"request,omitempty"`
-	Error   string `json:"error,omitempty"`
-	Hint    string `json:"hint,omitempty"`
+	// Ignored are keys of the request that mean nothing here, at most 10: one of them may be a mistyped one. What the original's moobot
+	// sends is not named.
+	Ignored []string `json:"ignored,omitempty"`
+	Error   string   `json:"error,omitempty"`
+	Hint    string   `json:"hint,omitempty"`
 }
 
 // CloseVerdict is what became of a request: closed, already_closed or refused, whatever was asked for.
@@ -39,13 +42,15 @@ type OutboxEntry struct {
 
 // SettledEntry is a request that has come to its end.
 type SettledEntry struct {
-	ID     string    `json:"id"`
-	Alert  string    `json:"alert"`
-	From   string    `json:"from"`
-	Status string    `json:"status"`
-	Reason string    `json:"reason,omitempty"`
-	Asked  time.Time `json:"asked"`
-	At     time.Time `json:"at"`
+	ID     string            `json:"id"`
+	Alert  string            `json:"alert"`
+	State  int               `json:"state"` // asked for, as in OutboxEntry
+	Fields map[string]string `json:"fields,omitempty"`
+	From   string            `json:"from"`
+	Status string            `json:"status"` // closed, already_closed, refused; done and already_done where something else than closing was asked for
+	Reason string            `json:"reason,omitempty"`
+	Asked  time.Time         `json:"asked"`
+	At     time.Time         `json:"at"`
 }
 
 // OutboxList answers GET /api/v1/outbox.

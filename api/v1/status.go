@@ -10,8 +10,9 @@ type Status struct {
 	Node      string     `json:"node"`
 	Role      string     `json:"role"`
 	Version   string     `json:"version"`
-	LogLevel  string     `json:"logLevel"` // how much this node logs: see LogLevel
-	Cluster   string     `json:"cluster"`  // ConnectorName, else management group, else the Primary's NodeID
+	LogLevel  string     `json:"logLevel"`            // how much this node logs: see LogLevel
+	Cluster   string     `json:"cluster"`             // ConnectorName, else management group, else the Primary's NodeID
+	ClusterID string     `json:"clusterId,omitempty"` // made with the cluster, and its own; empty: this node belongs to none yet
 	Time      time.Time  `json:"time"`
 	Leader    string     `json:"leader"` // empty: none is known
 	Term      uint64     `json:"term"`

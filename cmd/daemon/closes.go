@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"scomconnector/api"
@@ -142,6 +143,15 @@ func statusOf(o state.Outcome) string {
 	return "refused"
 }
 
+// endOf is what became of a request, in terms of what it asked for.
+func endOf(state int, o state.Outcome) string {
+	word := statusOf(o)
+	if state == int(alert.StateClosed) {
+		return word
+	}
+	return strings.Replace(word, "closed", "done", 1)
+}
+
 // Rules implements api.Submitter.
 func (c closer) Rules() (api.CloseRules, bool) {
 	cfg, err := c.inUse()
@@ -167,9 +177,9 @@ func (c closer) outbox(most, settled int) v1.OutboxList {
 		list.Entries = append(list.Entries, e)
 	}
 	for _, s := range st.SettledList(settled) {
+		e := outboxEntry(s.Request)
 		list.Settled = append(list.Settled, v1.SettledEntry{
-			ID: s.Request.ID, Alert: s.Request.Alert.String(), From: s.Request.From, Status: statusOf(s.Outcome), Reason: s.Reason,
-			Asked: s.Request.At, At: s.At,
+			ID: e.ID, Alert: e.Alert, State: e.State, Fields: e.Fields, From: e.From, Status: endOf(e.State, s.Outcome), Reason: s.Reason, Asked: e.At, At: s.At,
 		})
 	}
 	return list

@@ -76,13 +76,14 @@ func printSettled(t terminal, settled []v1.SettledEntry) error {
 		return nil
 	}
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "ID\tALERT\tBY\tASKED\tENDED\tHOW")
+	fmt.Fprintln(w, "ID\tALERT\tASKED FOR\tBY\tASKED\tENDED\tHOW")
 	for _, e := range settled {
 		how := e.Status
 		if e.Reason != "" {
 			how += ": " + e.Reason
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", cell(e.ID, 40), cell(e.Alert, 40), cell(e.From, 60), stamp(e.Asked), stamp(e.At), cell(how, 160))
+		asked := askedFor(v1.OutboxEntry{State: e.State, Fields: e.Fields})
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", cell(e.ID, 40), cell(e.Alert, 40), asked, cell(e.From, 60), stamp(e.Asked), stamp(e.At), cell(how, 160))
 	}
 	return w.Flush()
 }

@@ -38,10 +38,11 @@ func closingScene() sceneCloses {
 		list: v1.OutboxList{
 			Pending: 5000, Oldest: closing.At, Error: "SCOM does not answer: no route to host\x1b[31m", Entries: []v1.OutboxEntry{closing, changing},
 			Settled: []v1.SettledEntry{
-				{ID: "00c0ffee00c0ffe3", Alert: closing.Alert, From: closing.From, Status: "refused", Reason: "the monitor\nis unhealthy", Asked: closing.At, At: sceneTime},
-				{ID: "00c0ffee00c0ffef", Alert: closing.Alert, From: closing.From, Status: "already_closed",
+				{ID: "00c0ffee00c0ffe3", Alert: closing.Alert, State: 255, From: closing.From, Status: "refused", Reason: "the monitor\nis unhealthy", Asked: closing.At, At: sceneTime},
+				{ID: "00c0ffee00c0ffef", Alert: closing.Alert, State: 255, From: closing.From, Status: "already_closed",
 					Reason: "unknown to SCOM: it never had this alert, hides it from our account, or has removed it since it was closed", Asked: closing.At, At: sceneTime},
-				{ID: "00c0ffee00c0ffe0", Alert: closing.Alert, From: closing.From, Status: "closed", Asked: closing.At, At: sceneTime},
+				{ID: "00c0ffee00c0ffe0", Alert: closing.Alert, State: -1, Fields: changing.Fields, From: closing.From, Status: "done", Asked: closing.At, At: sceneTime},
+				{ID: "00c0ffee00c0ffdf", Alert: closing.Alert, State: 255, From: closing.From, Status: "closed", Asked: closing.At, At: sceneTime},
 			},
 		},
 		events: []v1.ParkedEntry{
