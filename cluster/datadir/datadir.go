@@ -14,6 +14,20 @@ import (
 // lockWait is how long a process that is just ending may still hold the lock.
 const lockWait = time.Second
 
+// ErrInUse is Lock's where another process has the folder.
+var ErrInUse = errors.New("is in use by another process")
+
+// Owner is whose data a folder holds, by its own account. NodeID is empty where it is nobody's yet, ClusterID where that node has not
+// found its cluster.
+type Owner struct{ NodeID, ClusterID string }
+
+// Foreign is a folder that belongs to another node than the one that would use it.
+type Foreign struct{ Dir, Owner, NodeID string }
+
+func (f *Foreign) Error() string {
+	return fmt.Sprintf("the data folder %s belongs to node %q, not to %q: correct NodeID or DataDir", f.Dir, f.Owner, f.NodeID)
+}
+
 // Lock makes the folder if there is none, and takes it for this process until the file is closed or the process ends. The error says
 // what to do. The same lock serves all backends, so that a folder is not used by two of them at once either.
 func Lock(dir string) (*os.File, error) {
@@ -34,7 +48,7 @@ func Lock(dir string) (*os.File, error) {
 			if err != nil {
 				return nil, fmt.Errorf("lock the data folder %s: %w", dir, err)
 			}
-			return nil, fmt.Errorf("the data folder %s is in use by another process: is scomconnector already running?", dir)
+			return nil, fmt.Errorf("the data folder %s %w: is scomconnector already running?", dir, ErrInUse)
 		}
 	}
 }

@@ -48,9 +48,25 @@ func loadIdentity(dir, nodeID string) (identity, error) {
 		return id, fmt.Errorf("read %s: %w; without that file this node starts as a new one", identityPath(dir), err)
 	}
 	if id.NodeID != nodeID {
-		return id, fmt.Errorf("the data folder %s belongs to node %q, not to %q: correct NodeID or DataDir", dir, id.NodeID, nodeID)
+		return id, &datadir.Foreign{Dir: dir, Owner: id.NodeID, NodeID: nodeID}
 	}
 	return id, nil
+}
+
+// Owner reads whose data the folder holds. It changes nothing and takes no lock: the node may be running.
+func Owner(dir string) (datadir.Owner, error) {
+	data, err := os.ReadFile(identityPath(dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return datadir.Owner{}, nil
+	}
+	if err != nil {
+		return datadir.Owner{}, err
+	}
+	var id identity
+	if err := json.Unmarshal(data, &id); err != nil {
+		return datadir.Owner{}, fmt.Errorf("%s is damaged: %w", identityPath(dir), err)
+	}
+	return datadir.Owner{NodeID: id.NodeID, ClusterID: id.ClusterID}, nil
 }
 
 // save replaces the file at once.

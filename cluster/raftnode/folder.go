@@ -80,6 +80,23 @@ func (d *disk) load() (identity, bool, error) {
 	return id, true, nil
 }
 
+// Owner reads whose data the folder holds. It changes nothing and takes no lock: the node may be running.
+func Owner(dir string) (datadir.Owner, error) {
+	d := &disk{dir: dir}
+	data, err := os.ReadFile(d.identityPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return datadir.Owner{}, nil
+	}
+	if err != nil {
+		return datadir.Owner{}, err
+	}
+	id, err := decodeIdentity(data)
+	if err != nil {
+		return datadir.Owner{}, &damage{d.identityPath(), err}
+	}
+	return datadir.Owner{NodeID: id.NodeID, ClusterID: id.ClusterID}, nil
+}
+
 // save replaces the file at once and for good: whoever reads it finds the old one or the new one.
 func (d *disk) save(id identity) error {
 	data, err := id.encode()

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/datadir"
 	"scomconnector/cluster/port"
 	"scomconnector/cluster/state"
 )
@@ -198,7 +199,7 @@ func (n *Node) openFolder() (identity, error) {
 		return newIdentity(n.cfg.NodeID), nil
 	}
 	if id.NodeID != n.cfg.NodeID {
-		return id, fmt.Errorf("the data folder %s belongs to node %q, not to %q: correct NodeID or DataDir", n.cfg.DataDir, id.NodeID, n.cfg.NodeID)
+		return id, &datadir.Foreign{Dir: n.cfg.DataDir, Owner: id.NodeID, NodeID: n.cfg.NodeID}
 	}
 	return id, nil
 }

@@ -138,6 +138,9 @@ func TestNodeOfMixedFoldersRefusesToServe(t *testing.T) {
 	for _, d := range []string{dir, other} {
 		solo(t, d, func(_ *Node, term cluster.Term) { commitN(t, term, 0, 3) })
 	}
+	if o, err := Owner(other); err != nil || o.NodeID != soloConfig(other).NodeID || o.ClusterID == "" {
+		t.Errorf("whose folder it is: got %+v, %v", o, err)
+	}
 	data, err := os.ReadFile(filepath.Join(other, "identity.json"))
 	if err != nil {
 		t.Fatal(err)

@@ -65,23 +65,32 @@ func (n *node) compareFile(c state.ConfigVersion) {
 		n.log.Info("cluster-wide settings in use", "version", c.Version, "author", c.Author)
 		return
 	}
-	n.log.Warn("the local settings file differs from the cluster's settings, which are in use",
-		"file", n.opts.ClusterFile, "version", c.Version, "hint", aboutFile(n.opts.ClusterFile))
+	n.log.Info("the local settings file differs from the cluster's settings, which are in use",
+		"file", n.opts.ClusterFile, "version", c.Version, "hint", aboutFile(n.opts.ClusterFile, c.Text))
 }
 
 // aboutFile is what to do about a file that differs.
-func aboutFile(file string) string {
-	return fmt.Sprintf("`scomconnector config diff %s` shows where, `config apply` puts the file into use", file)
+func aboutFile(file string, inUse []byte) string {
+	text := fmt.Sprintf("`scomconnector config diff %s` shows where, `config apply` puts the file into use, and undoes what was changed since; or take the settings in use over: "+
+		"`scomconnector config show > FILE`, and put FILE in its place", file)
+	if !bytes.Equal(settings.Masked(inUse), inUse) {
+		text += " with its plain: secrets, which are not shown, written in"
+	}
+	return text
 }
 
 // localFile is this node's SCOMConnectorConfig.json as it was last looked at.
 type localFile struct {
-	seen uint64 // version in use at that time; 0: as the node was started
 	text []byte
+	at   time.Time // its time of change when text was read; zero: text is what the node was started with
 }
 
-// differs reports whether this node has a file and it is not the version in use. The file is read again when the version
-// changes: applying it is what makes them equal.
+func (f *localFile) is(text []byte) bool {
+	return bytes.Equal(bytes.TrimSpace(f.text), bytes.TrimSpace(text))
+}
+
+// differs reports whether this node has a file and it is not the version in use. One that differs is read again when it has changed:
+// it may have been applied, or the settings in use taken over into it.
 func (n *node) differs(c state.ConfigVersion) bool {
 	if len(n.opts.ClusterText) == 0 {
 		return false
@@ -91,13 +100,14 @@ func (n *node) differs(c state.ConfigVersion) bool {
 	if n.file.text == nil {
 		n.file.text = n.opts.ClusterText
 	}
-	if c.Version > n.file.seen {
-		if n.file.seen > 0 {
-			if text, err := os.ReadFile(n.opts.ClusterFile); err == nil && len(text) <= settings.MaxFileBytes {
-				n.file.text = text
-			}
-		}
-		n.file.seen = c.Version
+	if c.Version == 0 || n.file.is(c.Text) {
+		return false
 	}
-	return c.Version > 0 && !bytes.Equal(bytes.TrimSpace(n.file.text), bytes.TrimSpace(c.Text))
+	info, err := os.Stat(n.opts.ClusterFile)
+	if err == nil && info.Size() <= settings.MaxFileBytes && (!info.ModTime().Equal(n.file.at) || info.Size() != int64(len(n.file.text))) {
+		if text, err := os.ReadFile(n.opts.ClusterFile); err == nil {
+			n.file = localFile{text, info.ModTime()}
+		}
+	}
+	return !n.file.is(c.Text)
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // A node says that its file differs from what is in use, and stops saying so once the file has been applied.
-func TestFileIsReadAgainWhenTheVersionChanges(t *testing.T) {
+func TestAFileThatDiffersIsReadAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "SCOMConnectorConfig.json")
 	put := func(text string) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -33,10 +33,18 @@ func TestFileIsReadAgainWhenTheVersionChanges(t *testing.T) {
 	check("edited, not applied", version(1, "one"), false) // said at the next start
 	check("applied", version(2, "two"), false)
 	check("somebody else applied another", version(3, "three"), true)
+	check("and it stays so", version(3, "three"), true)
+	put("three\n")
+	check("what is in use was taken over into the file", version(3, "three"), false)
+	put("four")
+	check("applied again", version(4, "four"), false)
+	check("somebody else applied another again", version(5, "five"), true)
+	put("two")
+	check("the file was put back", version(6, "two"), false)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
-	check("the file is gone: what it was counts", version(4, "two"), false)
+	check("the file is gone: what it was counts", version(7, "two"), false)
 	n = &node{opts: Options{ClusterFile: path}}
 	put("one")
 	check("a node without a file", version(2, "two"), false)

@@ -48,7 +48,7 @@ func (n *node) status() v1.Status {
 	if config.Version > 0 {
 		cfg, _ = n.settingsOf(config.Version) // a version that cannot be read is the verdict's business
 	}
-	s.Cluster = n.clusterName(cfg, st)
+	s.Cluster, s.ClusterID = n.clusterName(cfg, st), string(st.ClusterID())
 	s.Outbox, s.Refused = n.closes()
 	s.Members = n.members(view)
 	s.Etcd = n.etcd(health)
@@ -296,7 +296,7 @@ func (n *node) warnings(cfg *settings.Cluster, found []string, differs bool) []s
 	}
 	out = append(out, found...)
 	if differs {
-		out = append(out, "the settings file of this node differs from the settings in use: "+aboutFile(n.opts.ClusterFile))
+		out = append(out, "the settings file of this node differs from the settings in use: "+aboutFile(n.opts.ClusterFile, n.state().Config().Text))
 	}
 	return out
 }

@@ -79,6 +79,9 @@ func advised(err error) error {
 	case refusal.Code == http.StatusNotFound && strings.Contains(refusal.Message, "of the settings"):
 		return hinted{err, "scomconnector config show --versions lists them, config show without --version shows the one in use"}
 	case refusal.Code == 0:
+		if f, is := errors.AsType[*guessFault](err); is {
+			return f.advised(err)
+		}
 		return hinted{err, refusal.Hint + " (--url names the node to ask)"}
 	}
 	return hinted{err, refusal.Hint}

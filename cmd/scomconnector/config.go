@@ -141,10 +141,13 @@ func diffConfig(t terminal, args []string) error {
 			Version uint64 `json:"version"`
 			settings.Difference
 		}{p.current.Version, p.diff})
-	} else {
-		p.print(t)
+		return cmp.Or(err, p.refused())
 	}
-	return cmp.Or(err, p.refused())
+	if err := p.refused(); err != nil {
+		return err // what it would change is of no interest before it can be read
+	}
+	p.print(t)
+	return nil
 }
 
 // refused is why apply would refuse the text, as far as the text alone tells.
@@ -177,7 +180,7 @@ func planned(fs *flag.FlagSet, args []string, n *node) (*plan, error) {
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the new settings: %w", err)
+		return nil, hinted{fmt.Errorf("read the new settings: %w", err), "scomconnector config show > FILE writes the settings in use into a file, to be edited and applied"}
 	}
 	if len(text) > settings.MaxFileBytes {
 		return nil, hinted{fmt.Errorf("%s is larger than %d KiB", file, settings.MaxFileBytes>>10), "shorten its comments, or is it another file?"}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"scomconnector/poller/scom/scomtest"
@@ -48,7 +49,10 @@ func simulators(ctx context.Context, out io.Writer, host string) error {
 		var lc net.ListenConfig
 		ln, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
 		if err != nil {
-			return fmt.Errorf("the simulators listen: %w", err)
+			if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaAddrInUse) {
+				return hinted{fmt.Errorf("the simulators listen: %w", err), "another program uses that port: stop it, or give --simulators another address of this machine; the ports are 8080, 8081 and 8082"}
+			}
+			return hinted{fmt.Errorf("the simulators listen: %w", err), "--simulators takes an address of this machine, such as 127.0.0.1"}
 		}
 		serve(ln)
 	}

@@ -13,8 +13,9 @@ const helpLogLevel = `Shows how much a node logs, or changes it at once, until t
 what it begins with. What people change stands in the log whatever the level.
 
   LEVEL              OFF, FATAL, ERROR, WARN, INFO, DEBUG or ALL
-  --url URL          the node (default http://localhost:8085)
-  --token-file FILE  content of the node's OperatorTokenFile; without one, run it on the node itself
+  --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
+  --url URL          another node of the cluster
+  --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
   --json             the answer as JSON
 
 example: scomconnector log-level DEBUG

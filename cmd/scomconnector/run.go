@@ -15,6 +15,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/datadir"
 	"scomconnector/cmd/daemon"
 	"scomconnector/cmd/journal"
 	"scomconnector/cmd/service"
@@ -116,6 +117,12 @@ func closeLog(t terminal, log *journal.Journal) {
 func startHint(err error) error {
 	if errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaAddrInUse) {
 		return hinted{err, "another program, or this node itself, listens there already: stop it, or change that address in node.json"}
+	}
+	if errors.Is(err, datadir.ErrInUse) {
+		return hinted{err, "scomconnector service stop stops the node that runs as a service; a second node needs a DataDir of its own"}
+	}
+	if _, is := errors.AsType[*datadir.Foreign](err); is {
+		return hinted{err, "a node takes no other's data, nor a copy of it: give this one a folder of its own, and an empty one is filled by the others"}
 	}
 	return err
 }

@@ -85,7 +85,7 @@ func installService(t terminal, args []string) error {
 	}
 	plan, err := service.Host().Install(s)
 	if err != nil {
-		return err
+		return placeHint(err)
 	}
 	return carry(t, plan, dry, "Installed. scomconnector service start starts it.")
 }
@@ -170,6 +170,17 @@ func controlService(verb string, do func(service.System, context.Context, string
 		fmt.Fprintln(t.out, map[string]string{"start": "Started: the node serves.", "stop": "Stopped."}[verb])
 		return nil
 	}
+}
+
+// placeHint is for what is wrong with where a node's files are, or with the service's name.
+func placeHint(err error) error {
+	switch {
+	case errors.Is(err, service.ErrName):
+		return hinted{err, "--name gives the service another name; without it, it is called " + service.DefaultName}
+	case errors.Is(err, service.ErrPlace):
+		return hinted{err, "copy the folder that init made to /etc/scomconnector, or name where it is with --node FILE; DataDir, Log.File and ClaimDir stand in node.json"}
+	}
+	return err
 }
 
 func serviceHint(err error) error {

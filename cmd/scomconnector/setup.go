@@ -62,8 +62,11 @@ func runInit(t terminal, args []string) error {
 		in = nil // nobody is there to be asked
 	}
 	err := scaffold.Init(o, in, t.out)
-	if errors.Is(err, scaffold.ErrUsage) {
+	switch {
+	case errors.Is(err, scaffold.ErrUsage):
 		return usageError{err}
+	case errors.Is(err, scaffold.ErrThere):
+		return hinted{err, "name another folder with --out, or move that one away"}
 	}
 	return err
 }

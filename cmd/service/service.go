@@ -64,14 +64,26 @@ var ErrNoManager = errors.New("no systemd runs on this machine")
 // ErrRights says that an administrator has to do it.
 var ErrRights = errors.New("only an administrator may do this")
 
+// ErrName says that a service cannot be called that.
+var ErrName = errors.New("no name for a service")
+
+// ErrPlace says that a service cannot have its files there.
+var ErrPlace = errors.New("no place for a service's files")
+
+// misplaced is what is wrong with a place.
+type misplaced string
+
+func (m misplaced) Error() string      { return string(m) }
+func (misplaced) Is(target error) bool { return target == ErrPlace }
+
 // validName keeps a name from meaning anything else in a unit, a path or a registry key.
 func validName(name string) error {
 	if name == "" || len(name) > 80 {
-		return fmt.Errorf("%q is no name for a service: 1 to 80 letters, digits, hyphens and underscores", name)
+		return fmt.Errorf("%q is %w: 1 to 80 letters, digits, hyphens and underscores", name, ErrName)
 	}
 	for _, r := range name {
 		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' {
-			return fmt.Errorf("%q is no name for a service: only letters, digits, hyphens and underscores", name)
+			return fmt.Errorf("%q is %w: only letters, digits, hyphens and underscores", name, ErrName)
 		}
 	}
 	return nil

@@ -124,17 +124,17 @@ func (s *Spec) fitForSystemd() error {
 	}
 	for _, dir := range append([]string{s.Home}, s.written()...) {
 		if slices.Contains(systemFolders, path.Clean(dir)) {
-			return fmt.Errorf("%s is shared with others: settings, DataDir and log each need a folder that is the service's own, such as /etc/scomconnector", dir)
+			return misplaced(dir + " is shared with others: settings, DataDir and log each need a folder that is the service's own, such as /etc/scomconnector")
 		}
 	}
 	for _, file := range slices.Concat([]string{s.NodeFile, s.ConfigFile}, s.written(), s.Shared) {
 		for _, h := range hidden {
 			if within(file, h) {
-				return fmt.Errorf("%s: a service does not see what is in %s: put the node's folder elsewhere, such as /etc/scomconnector", file, h)
+				return misplaced(fmt.Sprintf("%s: a service does not see what is in %s: put the node's folder elsewhere, such as /etc/scomconnector", file, h))
 			}
 		}
 		if strings.ContainsAny(file, "\n\r\"\\") {
-			return fmt.Errorf("%q cannot stand in a unit: rename it", file)
+			return misplaced(fmt.Sprintf("%q cannot stand in a unit: rename it", file))
 		}
 	}
 	return nil

@@ -106,7 +106,7 @@ var brokenNodes = []broken{
 	{"all", "{}", []string{
 		`node.json:1: NodeID: is missing (accepted: 1 to 64 of the characters A-Z a-z 0-9 . _ -)`,
 		`node.json:1: Role: is missing (accepted: Primary, Secondary, Witness)`,
-		`node.json:1: ListenAddress: is missing (accepted: HOST:PORT, such as scomc1.contoso.com:8086)`,
+		`node.json:1: ListenAddress: is missing (accepted: HOST:PORT, such as 0.0.0.0:8085)`,
 		`node.json:1: ClusterAddress: is missing (accepted: HOST:PORT, such as scomc1.contoso.com:8086)`,
 		`node.json:1: DataDir: is missing (accepted: a path; a relative one starts at node.json's folder)`,
 		`node.json:1: Members: is missing (accepted: a list of 1 to 3 objects: [ {...} ])`,
@@ -148,10 +148,10 @@ var brokenNodes = []broken{
 		`node.json:3: Role: is Secondary, but Members[0].Role says Primary`,
 	}},
 	{`"ListenAddress": "127.0.0.1:8085"`, `"ListenAddress": "8085"`, []string{
-		`node.json:4: ListenAddress: "8085" is no address (accepted: HOST:PORT, such as scomc1.contoso.com:8086)`,
+		`node.json:4: ListenAddress: "8085" is no address (accepted: HOST:PORT, such as 0.0.0.0:8085)`,
 	}},
 	{`"ListenAddress": "127.0.0.1:8085"`, `"ListenAddress": "127.0.0.1:70000"`, []string{
-		`node.json:4: ListenAddress: "127.0.0.1:70000" is no address (accepted: HOST:PORT, such as scomc1.contoso.com:8086)`,
+		`node.json:4: ListenAddress: "127.0.0.1:70000" is no address (accepted: HOST:PORT, such as 0.0.0.0:8085)`,
 	}},
 	{`"ListenAddress": "127.0.0.1:8085"`, `"ListenAddress": "127.0.0.1:8086"`, []string{
 		`node.json:5: ClusterAddress: has the port of ListenAddress; the two need a port each`,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/datadir"
+	"scomconnector/cluster/etcdnode"
 	"scomconnector/cluster/raftnode"
 )
 
@@ -194,7 +197,7 @@ func (c *checker) node(n *Node) {
 	c.token("Auth.OperatorTokenFile", n.Auth.OperatorTokenFile)
 	c.token("Auth.CallbackTokenFile", n.Auth.CallbackTokenFile)
 	c.token("Auth.ReadTokenFile", n.Auth.ReadTokenFile)
-	c.ports(n)
+	c.ports(n, c.owner(n))
 	c.folder("DataDir", n.DataDir)
 	if p := n.Etcd.Password; !p.IsZero() {
 		c.reference(Ref{Key: "Etcd.Password", Secret: p})
@@ -292,20 +295,55 @@ func (c *checker) token(key, path string) {
 	}
 }
 
+// owner looks whose data DataDir holds; nil: that cannot be told.
+func (c *checker) owner(n *Node) *datadir.Owner {
+	read := raftnode.Owner
+	if n.Coordination == "etcd" {
+		read = etcdnode.Owner
+	}
+	o, err := read(n.DataDir)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		c.warn("DataDir", "whose data it holds was not looked at, since this account may not read it: check as the account that runs the node, or with sudo")
+		return nil
+	case errors.Is(err, syscall.ENOTDIR):
+		return nil // said of the folder
+	case err != nil:
+		c.fault("DataDir", "whose data it holds cannot be told: %v; the node would not start", err)
+		return nil
+	case o.NodeID != "" && o.NodeID != n.NodeID:
+		c.fault("DataDir", "%v; a node takes no other's data: its own empty folder is filled by the others", &datadir.Foreign{Dir: n.DataDir, Owner: o.NodeID, NodeID: n.NodeID})
+	}
+	return &o
+}
+
 // wsaAddrInUse is what Windows says where others say EADDRINUSE.
 const wsaAddrInUse = syscall.Errno(10048)
 
 // ports tries whether the node's addresses can be listened on. One in use is no fault: it may be this very node, running.
-func (c *checker) ports(n *Node) {
+func (c *checker) ports(n *Node, owner *datadir.Owner) {
 	// The cluster's address is the name others call; what is bound is its port.
 	bind := ":" + portOf(n.ClusterAddress)
 	if isLoopback(n.ClusterAddress) {
 		bind = n.ClusterAddress
 	}
 	api, peers := c.taken("ListenAddress", n.ListenAddress), c.taken("ClusterAddress", bind)
-	if api && n.runsHere() {
-		c.note("%s runs, and answers at %s", n.NodeID, n.OwnURL())
-		return // its other address is then its own, too
+	if api {
+		s, answers := n.answering()
+		other := ""
+		switch {
+		case answers && s.Node != n.NodeID:
+			other = "the node " + s.Node
+		case answers && owner != nil && s.ClusterID != "" && s.ClusterID != owner.ClusterID:
+			other = "a node of another cluster, which is called " + s.Node + " as well and of which DataDir knows nothing,"
+		case answers:
+			c.note("%s runs, and answers at %s", n.NodeID, n.OwnURL())
+			return // its other address is then its own, too
+		}
+		if other != "" {
+			c.warn("ListenAddress", "%s answers at %s: this node cannot start while it does; stop it, or take another port", other, n.OwnURL())
+			api = false
+		}
 	}
 	const text = "something listens on %s already: fine if it is this node, else take another port"
 	if api {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"hash/crc32"
 	"math/big"
 	"net"
 	"net/http"
@@ -180,14 +181,20 @@ func TestCheckOfAPortInUseIsAWarning(t *testing.T) {
 
 // Beside a running node its own ports are no news; another's are.
 func TestCheckKnowsTheNodeThatRunsHere(t *testing.T) {
-	for answers, want := range map[string]string{"primary": "ok: primary runs, and answers at http://127.0.0.1:", "secondary": "ClusterAddress: something listens on ", "": "ListenAddress: something listens on "} {
+	for answers, want := range map[string]string{
+		`"primary"`:                        "ok: primary runs, and answers at http://127.0.0.1:",
+		`"primary", "clusterId": "ours"`:   "ok: primary runs, and answers at http://127.0.0.1:",
+		`"secondary"`:                      "warning: node.json:3: ListenAddress: the node secondary answers at http://127.0.0.1:",
+		`"primary", "clusterId": "theirs"`: "warning: node.json:3: ListenAddress: a node of another cluster, which is called primary as well and of which DataDir knows nothing, answers at http://127.0.0.1:",
+		"":                                 "ListenAddress: something listens on ",
+	} {
 		b := newBench(t)
 		node := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if answers == "" || r.URL.Path != "/api/v1/status" {
 				http.Error(w, "another program", http.StatusNotFound)
 				return
 			}
-			fmt.Fprintf(w, `{"node": %q}`, answers)
+			fmt.Fprintf(w, `{"node": %s}`, answers)
 		}))
 		defer node.Close()
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -198,9 +205,57 @@ func TestCheckKnowsTheNodeThatRunsHere(t *testing.T) {
 		n, _ := ParseNode("f", []byte(b.node), "")
 		b.node = strings.ReplaceAll(b.node, n.ListenAddress, node.Listener.Addr().String())
 		b.node = strings.ReplaceAll(b.node, n.ClusterAddress, l.Addr().String())
+		b.identity("identity.json", "primary", "ours")
 		r, out := b.check()
-		if !r.OK() || !strings.Contains(out, want) || strings.Contains(out, "listens on") != (answers != "primary") {
+		if !r.OK() || !strings.Contains(out, want) || strings.Contains(out, "listens on") == strings.HasPrefix(want, "ok:") {
 			t.Errorf("%q answers: got\n%s\nwant in it\n%s", answers, out, want)
+		}
+	}
+}
+
+// identity writes what a data folder says about itself, as either backend keeps it.
+func (b *bench) identity(name, node, clusterID string) {
+	b.t.Helper()
+	body := fmt.Sprintf(`{"NodeID":%q,"ClusterID":%q}`, node, clusterID)
+	if name == "identity.json" {
+		body = fmt.Sprintf(`{"Identity":%s,"Sum":%d}`, body, crc32.Checksum([]byte(body), crc32.MakeTable(crc32.Castagnoli)))
+	}
+	if err := os.MkdirAll(filepath.Join(b.dir, "data"), 0o700); err != nil {
+		b.t.Fatal(err)
+	}
+	b.file(filepath.Join("data", name), body, 0o600)
+}
+
+// A data folder that was copied from another node is found before run refuses it.
+func TestCheckKnowsWhoseDataFolderItIs(t *testing.T) {
+	etcd := func(b *bench) { b.nodeKeys(`"Coordination": "etcd", "Etcd": {"Endpoints": ["http://127.0.0.1:1"]},`) }
+	for _, c := range []struct {
+		name string
+		do   func(*bench)
+		want string // empty: nothing about it
+	}{
+		{"its own", func(b *bench) { b.identity("identity.json", "primary", "c") }, ""},
+		{"another's", func(b *bench) { b.identity("identity.json", "secondary", "c") },
+			`error: node.json:2: DataDir: the data folder data belongs to node "secondary", not to "primary": correct NodeID or DataDir; a node takes no other's data`},
+		{"damaged", func(b *bench) {
+			b.identity("identity.json", "primary", "c")
+			b.file("data/identity.json", `{"Identity":{"NodeID":"primary"},"Sum":1}`, 0o600)
+		}, "error: node.json:2: DataDir: whose data it holds cannot be told: data/identity.json is damaged: its checksum is wrong; the node would not start"},
+		{"its own, with an etcd", func(b *bench) { etcd(b); b.identity("etcd.json", "primary", "c") }, ""},
+		{"another's, with an etcd", func(b *bench) { etcd(b); b.identity("etcd.json", "secondary", "c") }, `error: node.json:2: DataDir: the data folder data belongs to node "secondary"`},
+		{"damaged, with an etcd", func(b *bench) { etcd(b); b.identity("etcd.json", "", ""); b.file("data/etcd.json", "{", 0o600) },
+			"error: node.json:2: DataDir: whose data it holds cannot be told: data/etcd.json is damaged: unexpected end of JSON input; the node would not start"},
+	} {
+		b := newBench(t)
+		c.do(b)
+		b.file("node.json", b.node, 0o600)
+		b.file(ClusterFileName, b.cluster, 0o600)
+		r := CheckFiles(filepath.Join(b.dir, "node.json"), "")
+		var out bytes.Buffer
+		r.Print(&out)
+		got := strings.ReplaceAll(out.String(), b.dir+string(filepath.Separator), "")
+		if !strings.Contains(got, c.want) || r.OK() != (c.want == "") || c.want == "" && strings.Contains(got, "DataDir") {
+			t.Errorf("%s: got\n%s\nwant in it\n%s", c.name, got, c.want)
 		}
 	}
 }

@@ -42,7 +42,7 @@ const (
 
 func TestEveryKeyOfNodeJsonHasItsRange(t *testing.T) {
 	want := []string{
-		"NodeID: " + aName, "Role: " + theRoles, "ListenAddress: " + anAddr, "AdvertiseUrl: " + aLink, "ClusterAddress: " + anAddr,
+		"NodeID: " + aName, "Role: " + theRoles, "ListenAddress: " + strings.Replace(anAddr, "scomc1.contoso.com:8086", "0.0.0.0:8085", 1), "AdvertiseUrl: " + aLink, "ClusterAddress: " + anAddr,
 		"DataDir: " + aPath, "Coordination: raft, etcd",
 		"Members[].NodeID: " + aName, "Members[].Role: " + theRoles, "Members[].ClusterAddress: " + anAddr, "Members[].Url: " + aLink,
 		"Timing: lan, fast, relaxed", "PairTakeover: availability, claim, operator", "TakeoverAfter: 5 to 3600 seconds", "ClaimDir: " + aPath,

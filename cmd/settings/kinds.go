@@ -268,9 +268,9 @@ func file(name string, p *string) key {
 	return k
 }
 
-// address is HOST:PORT.
-func address(name string, p *string) key {
-	k := key{name: name, accepted: "HOST:PORT, such as scomc1.contoso.com:8086"}
+// address is HOST:PORT; such is an example.
+func address(name, such string, p *string) key {
+	k := key{name: name, accepted: "HOST:PORT, such as " + such}
 	k.read = func(r *reader, at string, v *hujson.Value) {
 		s, ok := quoted(r, at, k.accepted, v)
 		if !ok {

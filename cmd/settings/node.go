@@ -1,6 +1,9 @@
 package settings
 
 import (
+	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -93,9 +96,9 @@ func (n *Node) table() []key {
 	return []key{
 		name("NodeID", &n.NodeID).must(),
 		choice("Role", &n.Role, cluster.Primary, cluster.Secondary, cluster.Witness).must(),
-		address("ListenAddress", &n.ListenAddress).must(),
+		address("ListenAddress", "0.0.0.0:8085", &n.ListenAddress).must(),
 		link("AdvertiseUrl", &n.AdvertiseUrl),
-		address("ClusterAddress", &n.ClusterAddress).must(),
+		address("ClusterAddress", "scomc1.contoso.com:8086", &n.ClusterAddress).must(),
 		file("DataDir", &n.DataDir).must(),
 		choice("Coordination", &n.Coordination, "raft", "etcd"),
 		list("Members", &n.Members, 1, 3, memberTable).must(),
@@ -145,7 +148,7 @@ func memberTable(m *cluster.Member) []key {
 	return []key{
 		name("NodeID", &m.NodeID).must(),
 		choice("Role", &m.Role, cluster.Primary, cluster.Secondary, cluster.Witness).must(),
-		address("ClusterAddress", &m.ClusterAddress).must(),
+		address("ClusterAddress", "scomc1.contoso.com:8086", &m.ClusterAddress).must(),
 		link("Url", &m.Url),
 	}
 }
@@ -159,6 +162,9 @@ func LoadNode(path string) (*Node, Faults) {
 	if len(faults) > 0 {
 		n := NodeDefaults()
 		n.Path, n.Dir = path, filepath.Dir(path)
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			faults[0].Message += ": --node FILE names another one, scomconnector init makes one"
+		}
 		return &n, faults
 	}
 	n, faults := ParseNode(path, text, filepath.Dir(path))

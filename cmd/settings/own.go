@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scomconnector/api/client"
+	v1 "scomconnector/api/v1"
 )
 
 const (
@@ -57,8 +58,8 @@ func (n *Node) OwnTransport() *http.Transport {
 	return tr
 }
 
-// runsHere reports whether what answers at ListenAddress is this very node. What answers and may not be asked is not known to be.
-func (n *Node) runsHere() bool {
+// answering is what the node that answers at ListenAddress says of itself. What may not be asked is not known to be one.
+func (n *Node) answering() (s v1.Status, is bool) {
 	token := ""
 	if n.Auth.ReadTokenFile != "" {
 		if b, err := os.ReadFile(n.Auth.ReadTokenFile); err == nil {
@@ -70,5 +71,5 @@ func (n *Node) runsHere() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), ownAnswer)
 	defer cancel()
 	s, err := c.Status(ctx)
-	return err == nil && s.Node == n.NodeID
+	return s, err == nil && s.Node != ""
 }

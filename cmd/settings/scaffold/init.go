@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -40,6 +41,9 @@ type Options struct {
 
 // ErrUsage marks errors in what was asked for, as against errors on the way.
 var ErrUsage = errors.New("wrong use of init")
+
+// ErrThere is of a folder that would have to be overwritten.
+var ErrThere = errors.New("is there already")
 
 // usage is an error in the flags.
 type usage string
@@ -97,7 +101,7 @@ func Init(o Options, in io.Reader, out io.Writer) error {
 	return p.explain(out)
 }
 
-var hostPattern = regexp.MustCompile(`^[A-Za-z0-9._-]+$|^[0-9A-Fa-f:.]+$`)
+var hostName = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
 
 func (o *Options) validate() error {
 	var missing []string
@@ -118,7 +122,7 @@ func (o *Options) validate() error {
 		return usage("init needs " + strings.Join(missing, ", "))
 	}
 	for _, h := range []string{o.Primary, o.Secondary, o.Witness} {
-		if h != "" && !hostPattern.MatchString(h) {
+		if h != "" && !hostName.MatchString(h) && net.ParseIP(h) == nil {
 			return usage(fmt.Sprintf("%q is no host name: give the name or the IP address alone, without port", h))
 		}
 	}
@@ -384,7 +388,7 @@ func write(out string, folders []folder) (err error) {
 		dir := filepath.Join(out, f.name)
 		if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
 			if err == nil {
-				err = fmt.Errorf("%s is there already, and init overwrites nothing: take another --out, or move it away", dir)
+				err = fmt.Errorf("%s %w, and init overwrites nothing", dir, ErrThere)
 			}
 			return err
 		}

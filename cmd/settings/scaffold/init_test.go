@@ -335,7 +335,7 @@ func TestInitNeverOverwrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := Init(o, nil, new(bytes.Buffer))
-	if want := mine + " is there already, and init overwrites nothing: take another --out, or move it away"; err == nil || err.Error() != want {
+	if want := mine + " is there already, and init overwrites nothing"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	if got := listing(t, o.Out); got != "witness\n" {
