@@ -48,7 +48,7 @@ func (n *node) status() v1.Status {
 	if config.Version > 0 {
 		cfg, _ = n.settingsOf(config.Version) // a version that cannot be read is the verdict's business
 	}
-	s.Cluster, s.ClusterID = n.clusterName(cfg, st), string(st.ClusterID())
+	s.Cluster, s.ClusterID = n.clusterName(cfg, st), st.ClusterID()
 	s.Outbox, s.Refused = n.closes()
 	s.Members = n.members(view)
 	s.Etcd = n.etcd(health)
