@@ -133,7 +133,7 @@ func TestTheRunbooksCommandsWork(t *testing.T) {
 // Until the service is installed the program lies in the release's folder and on no PATH, and what init made is only its owner's.
 func TestTheRunbookInstallsFromTheReleasesFolder(t *testing.T) {
 	_, text, _ := strings.Cut(runbook(t), "## Install a pair")
-	text, _, _ = strings.Cut(text, "service start\n")
+	text, _, _ = strings.Cut(text, "   sudo scomconnector service start\n")
 	blocks, _ := commandsOf(text + "```\n")
 	seen := 0
 	for _, line := range blocks {
@@ -141,7 +141,7 @@ func TestTheRunbookInstallsFromTheReleasesFolder(t *testing.T) {
 		if words[0] == "./scomconnector" && words[1] == "init" {
 			continue
 		}
-		if words[0] != "sudo" || words[1] != "./scomconnector" && len(words) > 2 {
+		if words[0] != "sudo" || words[1] != "./scomconnector" {
 			t.Errorf("%s: want sudo ./scomconnector", line)
 		}
 		seen++
