@@ -392,3 +392,20 @@ func TestLeadershipLostAndWonAgainUnnoticedIsAnotherOne(t *testing.T) {
 	}
 	l.end()
 }
+
+// Who is elected again says whether its process is new, or for how long it did not lead.
+func TestReasonOfANodeThatIsElectedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := inMemory(t, pipenet.New(), "primary", alone...)
+		until(t, 10*time.Second, "it leads", func() bool { return n.term.Load() != nil })
+		if got := n.reason("primary").Text; got != "primary was started again, and elected again" {
+			t.Errorf("got %q", got)
+		}
+		n.led.end()
+		until(t, 10*time.Second, "its term has ended", func() bool { return n.term.Load() == nil })
+		time.Sleep(700 * time.Millisecond)
+		if got := n.reason("primary").Text; !strings.Contains(got, "elected again, 7") || !strings.Contains(got, "ms after it had stood still") {
+			t.Errorf("got %q", got)
+		}
+	})
+}

@@ -50,19 +50,20 @@ type Node struct {
 	greet   sync.Mutex // guards greeted; taken before mu
 	greeted uint64     // greetings so far
 
-	mu       sync.Mutex    // guards what follows
-	ran      chan struct{} // closed when Run has returned; nil before it was called
-	identity identity
-	waiting  string // what an empty node waits for
-	holding  string // why an elected one does not lead yet
-	space    string // that the disk is nearly full; empty: there is room
-	share    string // what is wrong with the claims' folder; empty: nothing
-	place    string // the name of that folder; empty: not seen yet
-	heirTo   succession
-	alarms   map[string]string // by member: a fault that only a person can mend
-	archives []cluster.Archive // newest first
-	watching takeoverWatch
-	paused   time.Time // when this process was last found to have stood still
+	mu         sync.Mutex    // guards what follows
+	ran        chan struct{} // closed when Run has returned; nil before it was called
+	identity   identity
+	waiting    string // what an empty node waits for
+	holding    string // why an elected one does not lead yet
+	space      string // that the disk is nearly full; empty: there is room
+	share      string // what is wrong with the claims' folder; empty: nothing
+	place      string // the name of that folder; empty: not seen yet
+	heirTo     succession
+	leftOffice time.Time         // when a term of this process ended last
+	alarms     map[string]string // by member: a fault that only a person can mend
+	archives   []cluster.Archive // newest first
+	watching   takeoverWatch
+	paused     time.Time // when this process was last found to have stood still
 
 	failure  error         // set before failed is closed
 	failOnce sync.Once     // guards the two

@@ -124,6 +124,9 @@ func (n *Node) serveTerm(ctx, tctx context.Context, inst *instance, lead func(co
 	n.term.Store(nil)
 	cancel()
 	aside.Wait()
+	n.mu.Lock()
+	n.leftOffice = time.Now()
+	n.mu.Unlock()
 	n.log.Info("this node leads no more", "term", t.token.String(), "after", since(t.since))
 }
 
@@ -201,7 +204,7 @@ func (n *Node) startTerm(ctx, tctx context.Context, inst *instance, before strin
 // reason says why the leader changed: what the last leader said when it handed over, else what this node makes of it.
 func (n *Node) reason(before string) cluster.Reason {
 	n.mu.Lock()
-	said := n.heirTo
+	said, left := n.heirTo, n.leftOffice
 	n.mu.Unlock()
 	p := n.peers[before]
 	switch {
@@ -209,8 +212,10 @@ func (n *Node) reason(before string) cluster.Reason {
 		return said.why
 	case before == "":
 		return cluster.Reason{Cause: cluster.CauseFormed, Text: "the cluster was formed"}
+	case before == n.cfg.NodeID && left.IsZero():
+		return cluster.Reason{Cause: cluster.CauseElected, Text: n.cfg.NodeID + " was started again, and elected again"}
 	case before == n.cfg.NodeID:
-		return cluster.Reason{Cause: cluster.CauseElected, Text: n.cfg.NodeID + " was elected again"}
+		return cluster.Reason{Cause: cluster.CauseElected, Text: fmt.Sprintf("%s was elected again, %v after it had stood still or lost most of the others", n.cfg.NodeID, since(left))}
 	case p != nil && p.now().fresh() && p.now().fault == "":
 		return cluster.Reason{Cause: cluster.CauseLost, Text: before + " was restarted or lost its leadership"}
 	}
