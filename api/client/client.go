@@ -36,6 +36,7 @@ const (
 type Client struct {
 	base  string
 	token string
+	most  int64 // bytes of an answer
 	// Name is the person behind the token, for the node's audit; may be empty.
 	Name string
 	// HTTP carries the requests. New's ignores proxy variables, as the node itself does; a caller with a CA
@@ -50,6 +51,7 @@ func New(base, token string) *Client {
 	return &Client{
 		base:  strings.TrimRight(base, "/"),
 		token: strings.TrimSpace(token),
+		most:  maxAnswerBytes,
 		HTTP: &http.Client{
 			Transport: &http.Transport{DialContext: dial.DialContext, MaxIdleConns: 1, IdleConnTimeout: 30 * time.Second, ForceAttemptHTTP2: true},
 			// A node never redirects: whoever does is something else, and must not be given the token.
@@ -107,12 +109,12 @@ func (c *Client) do(ctx context.Context, k call) error {
 		return unreached(c.base, err)
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, c.most+1))
 	if err != nil {
 		return unreached(c.base, err)
 	}
-	if len(body) > maxAnswerBytes {
-		return &Error{Code: resp.StatusCode, Message: fmt.Sprintf("the answer of %s is larger than %d bytes", c.base, maxAnswerBytes), Hint: stranger}
+	if int64(len(body)) > c.most {
+		return &Error{Code: resp.StatusCode, Message: fmt.Sprintf("the answer of %s is larger than %d bytes", c.base, c.most), Hint: stranger}
 	}
 	if resp.StatusCode != http.StatusOK && (k.into != nil || resp.StatusCode != http.StatusNoContent) {
 		return refused(c.base, resp.StatusCode, body)

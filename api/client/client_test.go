@@ -29,6 +29,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
+	const most = 1 << 20 // of bytes, so that a slow machine has read them in time
 	var answer http.HandlerFunc
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answer(w, r) }))
 	defer srv.Close()
@@ -51,14 +52,16 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
 		}, 302, "answers 302 Found", "check the address"},
-		{"a flood", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(strings.Repeat(" ", maxAnswerBytes+1))) }, 200, "larger than", "check the address"},
+		{"a flood", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(strings.Repeat(" ", most+1))) }, 200, "larger than", "check the address"},
 		{"a cut answer", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			w.Write([]byte(`{"node":`))
 		}, 0, "cannot reach", "is the node running"},
 	} {
 		answer = c.answer
-		_, err := New(srv.URL, "").Status(t.Context())
+		client := New(srv.URL, "")
+		client.most = most
+		_, err := client.Status(t.Context())
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.Code != c.code || !strings.Contains(e.Message, c.message) || !strings.Contains(e.Hint, c.hint) {
 			t.Errorf("%s: got %+v, want %d %q %q", c.name, err, c.code, c.message, c.hint)
