@@ -109,6 +109,8 @@ func TestMaintenancePageSaysWhatWillHappen(t *testing.T) {
 	novote, behind := healthy(), healthy()
 	novote.Members[1].Voter = false
 	behind.Members[1].Behind = 1234
+	nearly := healthy()
+	nearly.Members[1].Behind = 1
 	failback := standby()
 	failback.Leader = "secondary"
 	failback.Members[0].Maintenance, failback.Members[0].Leader, failback.Members[1].Leader = true, false, true
@@ -124,6 +126,7 @@ func TestMaintenancePageSaysWhatWillHappen(t *testing.T) {
 		"no leader":              {unknown, []string{"This is refused while no leader is known"}},
 		"a sibling out of reach": {func() v1.Status { s := broken(); s.Members[1].Maintenance = false; return s }(), []string{"secondary is out of contact (secondary does not answer: connect: no route to host)", "If primary must stop all the same, stop it"}},
 		"a sibling without vote": {novote, []string{"This is refused, also with force: secondary has no vote yet"}},
+		"a sibling one behind":   {nearly, []string{"secondary is 1 entry behind"}},
 		"a sibling behind":       {behind, []string{"secondary is 1,234 entries behind"}},
 		"a fail-back":            {failback, []string{"primary leaves maintenance primary may lead again. secondary goes on leading, until primary has been well"}},
 		"a takeover": {lonely(), []string{"It takes over by itself in 8 s, at 03:04:13 UTC", "as old as its last word from a leader: 40 s, from 2026-01-02 03:03:25 UTC", "are sent again",

@@ -95,9 +95,16 @@ func entering(s v1.Status, m v1.Member) (text string, refused bool) {
 	text = fmt.Sprintf("%s finishes what it has begun and hands over to %s, which goes on from there: nothing is lost or sent twice. %s may then be stopped. "+
 		"%[2]s is asked first whether it reaches SCOM and a LAM; if it does not, this is refused unless forced.", m.Node, other.Node, m.Node)
 	if other.Behind > 0 {
-		text += fmt.Sprintf(" At the moment %s is %s entries behind, which it makes up first.", other.Node, number(other.Behind))
+		text += fmt.Sprintf(" At the moment %s is %s behind, which it makes up first.", other.Node, entries(other.Behind))
 	}
 	return text, false
+}
+
+func entries(n uint64) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return number(n) + " entries"
 }
 
 // unable says why a node could not be handed leadership now; a handover makes up for being behind by itself.
