@@ -1,6 +1,9 @@
 package raftnode
 
 import (
+	"errors"
+	"io"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -30,11 +33,23 @@ func newRaftLog(log hclog.Logger) hclog.Logger {
 func (l raftLog) Info(msg string, args ...any) { l.Debug(msg, args...) }
 func (l raftLog) Warn(msg string, args ...any) { l.Debug(msg, args...) }
 
-// aboutAway are raft's words for a member that does not answer.
-var aboutAway = []string{"failed to heartbeat to", "failed to appendEntries to", "failed to pipeline appendEntries", "failed to start pipeline replication to", "failed to make requestVote RPC"}
+// told are errors of raft's that a line of our own tells, with the member's name and what to do: that a member is out of contact, not
+// taken in yet, or in a newer term.
+var told = map[string]bool{
+	"failed to heartbeat to": true, "failed to appendEntries to": true, "failed to pipeline appendEntries": true, "failed to start pipeline replication to": true,
+	"failed to make requestVote RPC": true, "peer has newer term, stopping replication": true,
+}
+
+// isTold reports whether the line is no news. A connection that we ourselves have closed is none either.
+func isTold(msg string, args []any) bool {
+	return told[msg] || slices.ContainsFunc(args, func(a any) bool {
+		err, is := a.(error)
+		return is && (errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe))
+	})
+}
 
 func (l raftLog) Error(msg string, args ...any) {
-	if slices.Contains(aboutAway, msg) {
+	if isTold(msg, args) {
 		l.Debug(msg, args...)
 		return
 	}

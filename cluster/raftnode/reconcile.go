@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -34,7 +35,7 @@ func (n *Node) reconcile(ctx context.Context, t *term) {
 			}
 			what := ""
 			if err != nil {
-				what = err.Error()
+				what = strings.ReplaceAll(err.Error(), "\n", "; ") // errors.Join has a line for each
 			}
 			if what != said[m.NodeID] && what != "" {
 				n.log.Warn("a member cannot be taken in yet", "member", m.NodeID, "reason", what)
