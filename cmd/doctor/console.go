@@ -106,6 +106,9 @@ func (p *part) consoleWire(ctx context.Context, client *scom.Client, i int, c sc
 			return false
 		}
 	}
+	if r.proxy == nil {
+		r.elsewhere = "; if the console has another port, add it to ScomAddressHost, or set Url beside ScomAddressHost"
+	}
 	return p.wire(ctx, r)
 }
 

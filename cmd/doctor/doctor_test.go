@@ -132,6 +132,11 @@ func TestEachFaultShowsAtItsHop(t *testing.T) {
 			if c.skips != "" {
 				w.must(r, c.skips, NotTried, "")
 			}
+			for _, h := range r.Hops {
+				if strings.Contains(h.Seen, "refuses the connection") && strings.Contains(h.Do, "set Url beside ScomAddressHost") != strings.HasPrefix(h.where(), "scom ") {
+					t.Errorf("%s: do: %s", h.where(), h.Do)
+				}
+			}
 			if r.OK != c.fine {
 				t.Errorf("ok is %v (%s), want %v", r.OK, r.Text, c.fine)
 			}

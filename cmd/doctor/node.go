@@ -114,7 +114,7 @@ func (p *part) peer(ctx context.Context, m cluster.Member) {
 	host, _, err := net.SplitHostPort(m.ClusterAddress)
 	if err != nil || !p.name(ctx, "name", host) {
 		p.skip("the name does not resolve", "tcp", "tls")
-	} else if conn := p.dial(ctx, "tcp", m.ClusterAddress); conn == nil {
+	} else if conn := p.dial(ctx, "tcp", m.ClusterAddress, ""); conn == nil {
 		p.absent(m.ClusterAddress)
 		p.skip("there is no connection", "tls")
 	} else {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type route struct {
 	tls       *tls.Config
 	unchecked string // why the certificate is not verified; empty: it is
 	plain     string // what http means for the target
+	elsewhere string // what else to do where nothing listens; may be empty
 }
 
 // wire looks at name, connection and TLS, each of which needs the one before. It reports whether all that is needed is there.
@@ -38,7 +40,7 @@ func (p *part) wire(ctx context.Context, r route) bool {
 		p.skip("the name does not resolve", via+"tcp", "tls")
 		return false
 	}
-	conn := p.dial(ctx, via+"tcp", address(first))
+	conn := p.dial(ctx, via+"tcp", address(first), r.elsewhere)
 	if conn == nil {
 		p.skip("there is no connection", "tls")
 		return false
@@ -81,13 +83,17 @@ func (p *part) name(ctx context.Context, what, host string) bool {
 	return true
 }
 
-func (p *part) dial(ctx context.Context, what, address string) net.Conn {
+func (p *part) dial(ctx context.Context, what, address, elsewhere string) net.Conn {
 	ctx, cancel := context.WithTimeout(ctx, step)
 	defer cancel()
 	start := time.Now()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 	if err != nil {
-		p.add(what, judgeDial(address, err))
+		f := judgeDial(address, err)
+		if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, wsaConnRefused) {
+			f.do += elsewhere
+		}
+		p.add(what, f)
 		return nil
 	}
 	p.timed(what, ok("%s answers", address), start)
