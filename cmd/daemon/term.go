@@ -47,9 +47,11 @@ func (n *node) lead(ctx context.Context, term cluster.Term) error {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if what := n.untilChanged(part, at); what != "" && at.version > 0 {
-				n.log.Info(what+": finishing the batch in flight first", "version", n.state().Config().Version, "was", at.version)
 				if !n.drain(part, changeTime) && part.Err() == nil {
 					n.log.Warn("the batch in flight was not finished in time; it may be sent again")
+				}
+				if part.Err() == nil {
+					n.goesOn(what, at)
 				}
 			}
 			end()
@@ -59,6 +61,22 @@ func (n *node) lead(ctx context.Context, term cluster.Term) error {
 		wg.Wait()
 	}
 	return nil
+}
+
+// The changes that a term goes on with.
+const (
+	otherSettings = "delivery goes on with the changed settings"
+	otherSecret   = "delivery goes on with the changed password or token"
+	otherCursor   = "delivery goes on from where the cursor was put back to"
+)
+
+// goesOn says what is in use from now on.
+func (n *node) goesOn(what string, was footing) {
+	if what == otherSettings {
+		n.log.Info(what, "version", n.state().Config().Version, "was", was.version)
+		return
+	}
+	n.log.Info(what)
 }
 
 // changeTime is how long the batch in flight may hold up a change of the settings: as long as a LAM may take to answer, and
@@ -82,7 +100,7 @@ func (n *node) untilChanged(ctx context.Context, at footing) (what string) {
 			f := n.feed
 			n.mu.Unlock()
 			if f != nil && f.version == at.version && f.stale() {
-				return "a password or token has changed"
+				return otherSecret
 			}
 		}
 		select {
@@ -92,9 +110,9 @@ func (n *node) untilChanged(ctx context.Context, at footing) (what string) {
 		}
 	}
 	if n.state().Config().Version == at.version {
-		return "a cursor was rewound"
+		return otherCursor
 	}
-	return "other settings are in use"
+	return otherSettings
 }
 
 // feedFor delivers on one footing until ctx ends. What keeps it from starting is
@@ -266,7 +284,7 @@ func (n *node) settingsOf(version uint64) (*settings.Cluster, error) {
 	if n.parsed != nil && n.parsedVersion == version && n.parsedSum == c.Sum() {
 		return n.parsed, nil
 	}
-	cfg, faults := settings.ParseCluster("settings in use", c.Text, settings.Options{Dir: n.opts.Node.Dir})
+	cfg, faults := settings.ParseCluster(settings.InUse, c.Text, settings.Options{Dir: n.opts.Node.Dir})
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}

@@ -494,7 +494,7 @@ var brokenClusters = []broken{
 		`SCC.json:8: Mapping.source: must be text in quotes, not a number (accepted: text of at most 8192 bytes)`,
 	}},
 	{"", `"SeverityMap": {"Critical": 5},`, []string{
-		`SCC.json:8: SeverityMap.Critical: unknown key; the nearest known key is Closed (accepted: Closed, Error+High, Error+Low, Error+Normal, Information, Unknown, Warning)`,
+		`SCC.json:8: SeverityMap.Critical: unknown key, and none that is known is like it (accepted: Closed, Error+High, Error+Low, Error+Normal, Information, Unknown, Warning)`,
 	}},
 	{"", `"SeverityMap": {"Error+Low": 6},`, []string{
 		`SCC.json:8: SeverityMap.Error+Low: 6 is too large (accepted: 0 to 5)`,

@@ -42,7 +42,7 @@ func Diff(old, text []byte) (Difference, error) {
 	if len(old) == 0 {
 		old = []byte("{}")
 	}
-	a, fault := parse("the settings in use", old)
+	a, fault := parse("the "+InUse, old)
 	if fault != nil {
 		return d, Faults{*fault}
 	}

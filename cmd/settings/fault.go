@@ -16,11 +16,16 @@ type Fault struct {
 	Accepted string // what would be taken instead; may be empty
 }
 
+// InUse stands in a Fault for a file's name where the text is none of a file: it is spoken of in words.
+const InUse = "settings in use"
+
 // String is one line: `file:line: key: message (accepted: range)`.
 func (f Fault) String() string {
 	var b strings.Builder
 	b.WriteString(f.File)
-	if f.Line > 0 {
+	if strings.HasSuffix(f.File, InUse) && f.Line > 0 {
+		fmt.Fprintf(&b, ", line %d", f.Line)
+	} else if f.Line > 0 {
 		fmt.Fprintf(&b, ":%d", f.Line)
 	}
 	if f.Key != "" {

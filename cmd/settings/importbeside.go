@@ -22,7 +22,11 @@ func ReadPast(importFile, pollTime, logConfig string, now time.Time) (Past, erro
 	var p Past
 	dir := filepath.Dir(importFile)
 	there, err := beside(pollTime, []string{filepath.Join(dir, PollTimeFileName)}, func(file string, text []byte) (err error) {
-		p.Position, err = PollTime(text, now)
+		var zoneless string
+		if p.Position, zoneless, err = PollTime(text, now); zoneless != "" {
+			p.Findings = append(p.Findings, Finding{Key: PollTimeFileName, Text: fmt.Sprintf("its time %q names no time zone and may be of any: it is read as of the one furthest ahead, "+
+				"and, if day and month can be taken for each other, as the earlier day, which makes it %s. So nothing is missed; what is read once more, Moogsoft folds", clip(zoneless), p.Position.Format("2006-01-02 15:04Z"))})
+		}
 		return err
 	}, func(file string, err error) {
 		p.Findings = append(p.Findings, Finding{Key: PollTimeFileName, Open: true, Text: fmt.Sprintf("%s: %v: set InitialLookback so that it reaches back to when the original stopped", file, err)})

@@ -21,8 +21,8 @@ const (
 
 // PollTime is the position in the original's SCOMLastPollTime.json. Its form is documented nowhere, so every value that can be a time is
 // taken for one, and the earliest counts, under the reading that goes furthest back: reading too much costs events that Moogsoft folds,
-// reading too little would lose some. Times without a zone may be of any.
-func PollTime(text []byte, now time.Time) (time.Time, error) {
+// reading too little would lose some. Times without a zone may be of any; zoneless is such a one as it is written, if it is what counts.
+func PollTime(text []byte, now time.Time) (position time.Time, zoneless string, err error) {
 	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))))
 	dec.UseNumber()
 	var earliest time.Time
@@ -32,21 +32,22 @@ func PollTime(text []byte, now time.Time) (time.Time, error) {
 			break
 		}
 		if err != nil {
-			return time.Time{}, fmt.Errorf("it is not JSON: %w", err)
+			return time.Time{}, "", fmt.Errorf("it is not JSON: %w", err)
 		}
-		for _, at := range readings(tok) {
+		all, local := readings(tok)
+		for _, at := range all {
 			if at.After(now.Add(24*time.Hour)) || at.Before(now.AddDate(-5, 0, 0)) {
 				continue // no position of a connector that somebody moves from
 			}
 			if earliest.IsZero() || at.Before(earliest) {
-				earliest = at
+				earliest, zoneless = at, local
 			}
 		}
 	}
 	if earliest.IsZero() {
-		return earliest, errors.New("there is no time of the last five years in it")
+		return earliest, "", errors.New("there is no time of the last five years in it")
 	}
-	return earliest.UTC(), nil
+	return earliest.UTC(), zoneless, nil
 }
 
 var dotNetDate = regexp.MustCompile(`^\\?/Date\((-?\d+)([+-]\d{4})?\)\\?/$`)
@@ -54,34 +55,34 @@ var dotNetDate = regexp.MustCompile(`^\\?/Date\((-?\d+)([+-]\d{4})?\)\\?/$`)
 // furthestEast is the zone that is ahead of all: a time without a zone may be of there, and is that much earlier then.
 const furthestEast = 14 * time.Hour
 
-// readings are the times that a value of JSON can mean.
-func readings(tok json.Token) []time.Time {
+// readings are the times that a value of JSON can mean; local is the value where it is a time without a zone.
+func readings(tok json.Token) (all []time.Time, local string) {
 	switch v := tok.(type) {
 	case json.Number:
 		n, err := v.Int64()
 		if err != nil {
-			return nil
+			return nil, ""
 		}
 		const ticksAtEpoch = 621355968000000000 // of 100 ns, from the year 1, as .NET counts
-		return []time.Time{time.Unix(n, 0), time.UnixMilli(n), time.Unix(0, (n-ticksAtEpoch)*100)}
+		return []time.Time{time.Unix(n, 0), time.UnixMilli(n), time.Unix(0, (n-ticksAtEpoch)*100)}, ""
 	case string:
 		v = strings.TrimSpace(v)
 		if m := dotNetDate.FindStringSubmatch(v); m != nil {
 			ms, err := strconv.ParseInt(m[1], 10, 64)
 			if err != nil {
-				return nil
+				return nil, ""
 			}
-			return []time.Time{time.UnixMilli(ms)}
+			return []time.Time{time.UnixMilli(ms)}, ""
 		}
 		if at, err := time.Parse(time.RFC3339Nano, v); err == nil {
-			return []time.Time{at}
+			return []time.Time{at}, ""
 		}
-		return zoneless(v)
+		return withoutZone(v), v
 	}
-	return nil
+	return nil, ""
 }
 
-func zoneless(v string) []time.Time {
+func withoutZone(v string) []time.Time {
 	var all []time.Time
 	for _, day := range []string{"2006-01-02", "2006/1/2", "1/2/2006", "2/1/2006", "1-2-2006", "2-1-2006", "2.1.2006"} {
 		for _, clock := range []string{"T15:04:05", " 15:04:05", " 3:04:05 PM", " 15:04", " 3:04 PM"} {

@@ -26,15 +26,15 @@ func TestTheEarliestReadingOfTheOriginalsPositionCounts(t *testing.T) {
 		"\xef\xbb\xbf" + `"2026-03-09T10:00:00Z"`:                                     "2026-03-09T10:00:00Z",
 		`[{"Event": "2026-03-09T10:00:00Z", "n": 4}, {"At": "2026-03-08T10:00:00Z"}]`: "2026-03-08T10:00:00Z",
 	} {
-		got, err := PollTime([]byte(text), importTime)
-		if err != nil || got.Format(time.RFC3339) != want {
+		got, zoneless, err := PollTime([]byte(text), importTime)
+		if err != nil || got.Format(time.RFC3339) != want || (zoneless != "") != strings.HasSuffix(want, "06:00:00Z") {
 			t.Errorf("%s: got %v, %v, want %s", text, got, err, want)
 		}
 	}
 	for text, want := range map[string]string{
 		`{"LastPollTime": ""}`: "no time", `{"Port": 8085, "At": "0001-01-01T00:00:00"}`: "no time", `{"At": "2027-03-09T10:00:00Z"}`: "no time", `x`: "not JSON", ``: "no time",
 	} {
-		if _, err := PollTime([]byte(text), importTime); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := PollTime([]byte(text), importTime); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want one with %q", text, err, want)
 		}
 	}
@@ -43,7 +43,7 @@ func TestTheEarliestReadingOfTheOriginalsPositionCounts(t *testing.T) {
 func FuzzPollTime(f *testing.F) {
 	f.Add([]byte(`{"a": "03/05/2026 20:00:00", "b": 639086472000000000}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		at, err := PollTime(text, importTime)
+		at, _, err := PollTime(text, importTime)
 		if err == nil && (at.After(importTime.Add(24*time.Hour)) || at.Before(importTime.AddDate(-5, 0, 0))) {
 			t.Errorf("%v is no position", at)
 		}

@@ -367,7 +367,7 @@ func TestNearestKeyForgivesTyping(t *testing.T) {
 	names := []string{"AlertPollCycleTime", "MoogUrl", "MoogIp", "UserId", "Failback", "FailbackDelay"}
 	for word, want := range map[string]string{
 		"AlertPolCycleTime": "AlertPollCycleTime", "moogurl": "MoogUrl", "UesrId": "UserId", "FailbackDealy": "FailbackDelay", "MoogIP": "MoogIp",
-		strings.Repeat("x", 10000): "AlertPollCycleTime",
+		"MoogU": "MoogUrl", strings.Repeat("x", 10000): "", "Bogus": "", "Critical": "",
 	} {
 		if got := nearest(word, names); got != want {
 			t.Errorf("nearest to %s: got %s, want %s", clip(word), got, want)

@@ -2,7 +2,7 @@ package settings
 
 import "strings"
 
-// nearest is the name with the fewest typing errors between it and word; case does not count.
+// nearest is the name with the fewest typing errors between it and word, if that is no other word altogether; case does not count.
 func nearest(word string, names []string) string {
 	best, least := "", 1<<30
 	for _, n := range names {
@@ -10,6 +10,9 @@ func nearest(word string, names []string) string {
 		if d < least {
 			best, least = n, d
 		}
+	}
+	if begins := strings.HasPrefix(strings.ToLower(best), strings.ToLower(word)); least > (max(min(len(word), 64), len(best))+2)/3 && !begins {
+		return ""
 	}
 	return best
 }

@@ -138,7 +138,11 @@ func (r *reader) unknown(offset int, at, word string, table []key, foreign map[s
 	if len(names) <= fewKeys {
 		all = strings.Join(names, ", ")
 	}
-	r.faultAt(offset, at, all, "unknown key; the nearest known key is %s", nearest(word, names))
+	if near := nearest(word, names); near != "" {
+		r.faultAt(offset, at, all, "unknown key; the nearest known key is %s", near)
+		return
+	}
+	r.faultAt(offset, at, all, "unknown key, and none that is known is like it")
 }
 
 // fewKeys fit into a message.
