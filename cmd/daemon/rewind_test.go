@@ -49,7 +49,7 @@ func TestARewindIsNotOvertakenByTheBatchInFlight(t *testing.T) {
 		}
 		s.group.RaiseAll(make([]scomtest.Alert, 1))
 		s.await(t, "one more", func() bool { return s.lam.IDs() == 52 })
-		if text := s.log.String(); !strings.Contains(text, "a cursor was rewound") || strings.Contains(text, "not delivering") {
+		if text := s.log.String(); !strings.Contains(text, "delivery goes on from where the cursor was put back to") || strings.Contains(text, "not delivering") {
 			t.Errorf("the log says\n%s", text)
 		}
 		if err := s.n.rewind(t.Context(), "alerts/nobody", to, "ann"); !errors.Is(err, api.ErrNotFound) {
