@@ -82,5 +82,3 @@ func (d desk) named(name string) (state.PipelineInfo, error) {
 	}
 	return state.PipelineInfo{}, fmt.Errorf("no pipeline is called %.200q, %s: %w", name, known, api.ErrNotFound)
 }
-
-func utc(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
