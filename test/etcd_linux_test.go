@@ -69,6 +69,7 @@ func TestEtcdPairLosesNothing(t *testing.T) {
 	leader = p.newLeader(nil)
 	awaitVoters(t, leader, 2)
 	old := p.newLeader(nil)
+	p.flowsBy(old) // what the change before has sent again is there
 	before := p.lam.Counts().Duplicates
 	if err := old.stop(); err != nil {
 		t.Errorf("stop: %v", err)
