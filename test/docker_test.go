@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scomconnector/test/freeport"
 )
 
 // composed is deploy/compose.yaml, brought up under a name of its own.
@@ -42,7 +44,7 @@ func compose(t *testing.T) *composed {
 	}
 	c.env = append(os.Environ(), "IMAGE="+c.image, "COMPOSE_PROJECT_NAME="+c.project)
 	for _, name := range []string{"primary", "secondary", "witness", "tally"} {
-		c.ports[name] = freePort(t)
+		c.ports[name] = freeport.Take(t)
 		_, port, _ := strings.Cut(c.ports[name], ":")
 		c.env = append(c.env, strings.ToUpper(name)+"_PORT="+port)
 	}

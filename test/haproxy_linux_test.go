@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scomconnector/test/freeport"
 )
 
 // HAProxy with the shipped configuration, names and port apart.
@@ -24,7 +26,7 @@ func haproxy(t *testing.T, p *plant) (url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := freePort(t)
+	front := freeport.Take(t)
 	cfg := string(text)
 	for was, is := range map[string]string{
 		"bind :8085": "bind " + front, "scomc1.contoso.com:8085": strings.TrimPrefix(p.procs[0].url, "http://"),

@@ -14,6 +14,7 @@ import (
 
 	"scomconnector/poller/scom/scomtest"
 	"scomconnector/publisher/publishertest"
+	"scomconnector/test/freeport"
 )
 
 // scomconnector runs the real program to its end.
@@ -116,7 +117,7 @@ func (p *plant) ports(dir string) *process {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	api, port := freePort(p.t), freePort(p.t)
+	api, port := freeport.Take(p.t), freeport.Take(p.t)
 	text = bytes.ReplaceAll(text, []byte("127.0.0.1:8085"), []byte(api))
 	text = bytes.ReplaceAll(text, []byte("127.0.0.1:8086"), []byte(port))
 	p.put(path, string(text))

@@ -21,6 +21,7 @@ import (
 	v1 "scomconnector/api/v1"
 	"scomconnector/poller/scom/scomtest"
 	"scomconnector/publisher/publishertest"
+	"scomconnector/test/freeport"
 )
 
 // binary builds the real program once for all tests of a run.
@@ -127,8 +128,8 @@ type place struct{ listen, api, cluster string }
 func onLoopback(t testing.TB, nodes int) []place {
 	var all []place
 	for range nodes {
-		api := freePort(t)
-		all = append(all, place{listen: api, api: api, cluster: freePort(t)})
+		api := freeport.Take(t)
+		all = append(all, place{listen: api, api: api, cluster: freeport.Take(t)})
 	}
 	return all
 }
@@ -140,14 +141,6 @@ func listen(t testing.TB) net.Listener {
 		t.Fatal(err)
 	}
 	return ln
-}
-
-// freePort is a port that was free a moment ago.
-func freePort(t testing.TB) string {
-	t.Helper()
-	ln := listen(t)
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // write makes the nodes' folders with both files.

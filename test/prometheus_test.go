@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"scomconnector/publisher/publishertest"
+	"scomconnector/test/freeport"
 )
 
 const (
@@ -201,7 +202,7 @@ rule_files: [rules.yaml]
 scrape_configs:
   - {job_name: scomconnector, scrape_timeout: 250ms, static_configs: [{targets: [%s]}]}
 `, strings.Join(targets, ", ")))
-	address := freePort(t)
+	address := freeport.Take(t)
 	cmd := exec.Command(program, "--config.file="+p.path("prometheus.yml"), "--storage.tsdb.path="+p.path("tsdb"), "--web.listen-address="+address, "--log.level=warn")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

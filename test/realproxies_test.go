@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"scomconnector/poller/scom/scomtest"
+	"scomconnector/test/freeport"
 )
 
 // openFolder is a folder that servers without root's rights may write in.
@@ -30,7 +31,7 @@ func newNginx(b *bench, console, lam, clientCA, cert, key string) (forConsole, f
 	b.t.Helper()
 	b.needs("nginx")
 	logs := b.openFolder("nginx")
-	forConsole, forLAM = freePort(b.t), freePort(b.t)
+	forConsole, forLAM = freeport.Take(b.t), freeport.Take(b.t)
 	server := func(address, to, more string) string {
 		return fmt.Sprintf("server {\nlisten %s ssl;\nserver_name localhost;\nssl_certificate %s;\nssl_certificate_key %s;\n%s\nlocation / { proxy_pass http://%s; }\n}\n",
 			address, cert, key, more, to)
@@ -54,7 +55,7 @@ func newSquid(b *bench, user, password string) string {
 	if err := os.Chmod(asker, 0o755); err != nil {
 		b.t.Fatal(err)
 	}
-	address := freePort(b.t)
+	address := freeport.Take(b.t)
 	conf := b.put("squid.conf", fmt.Sprintf(`http_port %s
 pid_filename %s/pid
 cache_log %[2]s/cache.log

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"scomconnector/test/freeport"
 )
 
 // Real servers run on ports of loopback, with all their files in a folder of their own, and are ended by their process id.
@@ -159,7 +161,7 @@ const realmName = "SCOM.TEST"
 func newRealm(b *bench, life string) *realm {
 	b.t.Helper()
 	b.needs("krb5kdc", "kdb5_util", "kadmin.local")
-	address := freePort(b.t)
+	address := freeport.Take(b.t)
 	_, port, _ := net.SplitHostPort(address)
 	r := &realm{bench: b}
 	r.conf = b.put("krb5.conf", fmt.Sprintf(`[libdefaults]
@@ -252,7 +254,7 @@ func newApache(r *realm, console string, more string) *apache {
 		_, err := os.Stat(module)
 		need(b.t, err == nil, module)
 	}
-	a := &apache{bench: b, plain: freePort(b.t), secure: freePort(b.t)}
+	a := &apache{bench: b, plain: freeport.Take(b.t), secure: freeport.Take(b.t)}
 	var cert, key string
 	a.ca, cert, key = b.certificates("apache")
 	users := b.put("ntlm.users", "SCOM:alice:secret\n")

@@ -14,6 +14,7 @@ import (
 	"scomconnector/cmd/settings"
 	"scomconnector/poller/scom/scomtest"
 	"scomconnector/publisher/publishertest"
+	"scomconnector/test/freeport"
 )
 
 // fromInit is three nodes on loopback in the folders that init makes, certificates included. What differs from three machines is
@@ -31,7 +32,7 @@ func fromInit(t *testing.T) *plant {
 		"--scom", scom.Addr().String(), "--scom-user", `CONTOSO\svc-moogsoft`, "--lam", "http://"+lam.Addr().String()+"/events/scom", "--out", p.path("nodes"))
 	var ports []string
 	for _, taken := range []string{"8085", "8086", "8087", "8088", "8089", "8090"} {
-		ports = append(ports, "127.0.0.1:"+taken, freePort(t))
+		ports = append(ports, "127.0.0.1:"+taken, freeport.Take(t))
 	}
 	for i, id := range []string{"primary", "secondary", "witness"} {
 		pr := &process{plant: p, id: id, dir: p.path("nodes", id), url: "http://" + ports[4*i+1]}

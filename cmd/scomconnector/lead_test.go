@@ -18,6 +18,7 @@ import (
 	"scomconnector/api"
 	v1 "scomconnector/api/v1"
 	"scomconnector/cmd/journal"
+	"scomconnector/test/freeport"
 )
 
 // scene is a node with a real API whose cluster is made up. It is an api.Office that does what it is asked at once.
@@ -218,7 +219,7 @@ func TestChangesThatAskFirst(t *testing.T) {
 		{"no\n", "members remove witness --url NODE/pair", 1, "[y/N] Nothing was changed.\n"},
 		{"y\n", "members remove witness --url NODE/pair", 0, "[y/N] Removed witness.\n"},
 	} {
-		url := scenes(t, "http://"+freePort(t))
+		url := scenes(t, "http://"+freeport.Take(t))
 		out, errs, code := typed(c.answer, strings.Fields(strings.ReplaceAll(c.args, "NODE", url))...)
 		if code != c.code || !strings.HasSuffix(out, c.out) {
 			t.Errorf("%s with %q: exit code %d, want %d; printed\n%s%s\nwant %s", c.args, c.answer, code, c.code, out, errs, c.out)

@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"scomconnector/test/freeport"
 )
 
 var update = flag.Bool("update", false, "write the transcripts in testdata anew")
@@ -107,20 +109,9 @@ func newStand(t *testing.T) *stand {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &stand{t: t, dir: dir, taken: busy.Addr().String(), free: freePort(t), free2: freePort(t)}
+	s := &stand{t: t, dir: dir, taken: busy.Addr().String(), free: freeport.Take(t), free2: freeport.Take(t)}
 	s.node = scenes(t, "http://"+s.free)
 	return s
-}
-
-// freePort is an address whose port was free a moment ago.
-func freePort(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // unpack writes the files of a transcript's head. The lines before the first file are its title.
@@ -287,7 +278,7 @@ func TestEveryCommandExplainsItself(t *testing.T) {
 // one ends in good order on SIGTERM.
 func TestTheDataFolderBelongsToOneProcess(t *testing.T) {
 	s := newStand(t)
-	for i, api := range []string{s.free, freePort(t)} {
+	for i, api := range []string{s.free, freeport.Take(t)} {
 		s.put(fmt.Sprintf("node%d.json", i+1), fmt.Sprintf(`{ "NodeID": "primary", "Role": "Primary", "ListenAddress": %q, "AdvertiseUrl": "http://%s",
 			"ClusterAddress": "{free2}", "DataDir": "data", "Log": {"File": "log%d"},
 			"Members": [{"NodeID": "primary", "Role": "Primary", "ClusterAddress": "{free2}", "Url": "http://%[2]s"}] }`, api, api, i+1))

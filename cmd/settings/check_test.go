@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"scomconnector/test/freeport"
 )
 
 // bench is a folder with both files, and ports that nobody listens on.
@@ -31,7 +33,7 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	dir := t.TempDir()
-	listen, peer := freePort(t), freePort(t)
+	listen, peer := portOf(freeport.Take(t)), portOf(freeport.Take(t))
 	b := &bench{t: t, dir: dir}
 	b.node = fmt.Sprintf(`{
 	"NodeID": "primary", "Role": "Primary", "DataDir": "data",
@@ -41,16 +43,6 @@ func newBench(t *testing.T) *bench {
 	b.cluster = strings.Replace(goodCluster, "env:SCOM", "file:pw", 1)
 	b.file("pw", "secret\n", 0o600)
 	return b
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return portOf(l.Addr().String())
 }
 
 func (b *bench) file(name, text string, mode os.FileMode) string {

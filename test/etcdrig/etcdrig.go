@@ -19,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"scomconnector/test/freeport"
 )
 
 // Available reports whether this machine has an etcd-server, and fails the test where SCOMCONNECTOR_REAL says that nothing may be missing.
@@ -69,10 +71,9 @@ func StartTLS(t testing.TB, a *Authority) *Etcd {
 func (e *Etcd) start(n int, scheme string, more []string) *Etcd {
 	t := e.t
 	t.Helper()
-	ports := freePorts(t, 3*n)
 	var all []string
 	for i := range n {
-		m := &Member{etcd: e, name: fmt.Sprint("m", i), URL: scheme + ports[3*i], peer: "http://" + ports[3*i+1], info: "http://" + ports[3*i+2]}
+		m := &Member{etcd: e, name: fmt.Sprint("m", i), URL: scheme + freeport.Take(t), peer: "http://" + freeport.Take(t), info: "http://" + freeport.Take(t)}
 		all = append(all, m.name+"="+m.peer)
 		e.Members = append(e.Members, m)
 	}
@@ -91,19 +92,6 @@ func (e *Etcd) start(n int, scheme string, more []string) *Etcd {
 	})
 	e.Ready()
 	return e
-}
-
-func freePorts(t testing.TB, n int) (out []string) {
-	t.Helper()
-	for range n {
-		ln, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close() // not before all have one
-		out = append(out, ln.Addr().String())
-	}
-	return out
 }
 
 // URLs are the members' addresses for clients.
