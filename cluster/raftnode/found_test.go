@@ -19,6 +19,7 @@ func TestRaftStartedAnewAppliesNothingTwice(t *testing.T) {
 		mustPropose(t, c.Node("primary"), state.Commit{Pipeline: "p", Parked: []state.Parked{{Key: alert.ID{1}, At: time.Now(), Reason: "x"}}})
 		mustPropose(t, c.Node("primary"), state.Unpark{Pipeline: "p", Keys: []alert.ID{{1}}})
 		b.Jump("primary", time.Hour) // its raft is started anew
+		time.Sleep(time.Second)      // once it has looked
 		c.Leader(10 * time.Second)
 		mustSet(t, c.Node("primary"), "after")
 		c.Agree(10 * time.Second)

@@ -74,6 +74,7 @@ func (n *Node) newInstance() *instance {
 				p.doubt()
 			}
 		},
+		sending: func() { n.lookAtClocks() },
 		acked: func(id raft.ServerID, sent time.Time) {
 			if p := n.peers[string(id)]; p != nil {
 				p.ack(sent)

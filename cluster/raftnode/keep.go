@@ -61,7 +61,7 @@ func (n *Node) lookEvery() time.Duration {
 	case n.inst.Load() == nil:
 		return keepEvery
 	case len(n.peers) > 0:
-		return restingEvery / 2
+		return lookingEvery
 	}
 	return restingEvery
 }

@@ -2,20 +2,22 @@ package raftnode
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/raft"
 )
 
-// leaseEvery is how often it is looked at: a fraction of the margin that is left for it.
-const leaseEvery = 50 * time.Millisecond
+// soonest is the shortest sleep before something is looked at again whose time has come.
+const soonest = 10 * time.Millisecond
 
 // watchLease ends the term when no majority has answered for longer than the lease. raft looks for itself, but in the goroutine that
-// also writes to the disk: a leader whose disk hangs when its link is cut would go on leading beside the next one.
+// also writes to the disk: a leader whose disk hangs when its link is cut would go on leading beside the next one. It looks when the
+// answers that it knows of will be too old, and no later than at the next beat, for another majority.
 func (n *Node) watchLease(ctx context.Context, t *term) {
 	limit := n.timing.lease + n.leaseMargin()
-	for n.beat(ctx, leaseEvery) {
-		if n.majorityAnswers(t, limit) {
+	for n.beatBefore(ctx, lookingEvery, n.majorityAnswered(t).Add(limit)) {
+		if time.Since(n.majorityAnswered(t)) <= limit {
 			continue
 		}
 		n.log.Warn("this node stops leading: no majority has answered, and raft has not noticed", "for", limit)
@@ -34,18 +36,31 @@ func (n *Node) leaseMargin() time.Duration {
 	return (n.timing.heartbeat - n.timing.lease) / 2
 }
 
-func (n *Node) majorityAnswers(t *term, within time.Duration) bool {
-	voters, answering, now := 0, 0, time.Now()
+// majorityAnswered is since when no majority has answered: what the last ones that make it up answered was sent then, or the term began.
+func (n *Node) majorityAnswered(t *term) time.Time {
+	var answered []time.Time
+	now := time.Now()
 	for _, s := range n.servers() {
 		if s.Suffrage != raft.Voter {
 			continue
 		}
-		voters++
-		// Of itself it knows nothing, nor of one that its file does not name.
 		p := n.peers[string(s.ID)]
-		if p == nil || now.Sub(t.since) <= within || now.Sub(p.lastAck()) <= within {
-			answering++
+		if p == nil { // of itself it knows nothing, nor of one that its file does not name
+			answered = append(answered, now)
+			continue
 		}
+		answered = append(answered, later(p.lastAck(), t.since))
 	}
-	return answering > voters/2
+	if len(answered) == 0 {
+		return t.since
+	}
+	slices.SortFunc(answered, func(a, b time.Time) int { return b.Compare(a) })
+	return answered[len(answered)/2]
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

@@ -24,6 +24,7 @@ type Node struct {
 	cfg    Config
 	timing timing
 	slow   *slowness // has its own lock
+	clocks *clocks   // has its own lock
 	log    hclog.Logger
 	folder folder
 	store  *store
@@ -114,6 +115,7 @@ func newNode(cfg Config, log hclog.Logger, stop context.CancelFunc) *Node {
 		peers:    map[string]*peer{},
 		pair:     cfg.pair(),
 		slow:     newSlowness(cfg, log),
+		clocks:   newClocks(cfg.Wall),
 		claims:   cfg.claims(),
 		alarms:   map[string]string{},
 		led:      leadership{changed: make(chan struct{}, 1)},

@@ -66,8 +66,8 @@ func (c Config) timing() timing {
 }
 
 const (
-	// guardEvery is how often the leader of a pair looks at its follower: a fraction of the silence.
-	guardEvery = 50 * time.Millisecond
+	// stalledEvery is how often the leader of a pair looks at what its follower has not confirmed.
+	stalledEvery = 50 * time.Millisecond
 	// againAfter is the first pause before a follower that was taken back and lost again within steadyFor is taken
 	// back once more; it doubles up to againLimit. A disk that is slow, not broken, would else be demoted every second.
 	againAfter = 2 * time.Second
@@ -103,8 +103,8 @@ func (n *Node) guardPair(ctx context.Context, t *term) {
 	var p *peer
 	for _, p = range n.peers { // there is one
 	}
-	progress := progress{at: time.Now()}
-	for n.beat(ctx, guardEvery) {
+	progress := progress{at: time.Now(), rests: true}
+	for n.nextGuard(ctx, t, p, progress) {
 		if suffrage(n.servers(), p.NodeID) != "voter" || n.third() != "" {
 			progress.at = time.Now()
 			continue
@@ -120,6 +120,14 @@ func (n *Node) guardPair(ctx context.Context, t *term) {
 			n.log.Debug("the follower cannot be demoted yet", "error", err)
 		}
 	}
+}
+
+// nextGuard waits for the moment at which the follower may be lost, or the next beat; false: ctx has ended.
+func (n *Node) nextGuard(ctx context.Context, t *term, p *peer, last progress) bool {
+	if !last.rests {
+		return n.beat(ctx, stalledEvery)
+	}
+	return n.beatBefore(ctx, lookingEvery, later(p.lastAck(), t.since).Add(n.pair.silence))
 }
 
 // third is a voter of which this node's file knows nothing: a witness that was taken out of the files and is not removed yet. While there
@@ -138,17 +146,20 @@ func (n *Node) third() string {
 type progress struct {
 	commit uint64
 	at     time.Time
+	rests  bool // all was committed then: what is not any more is counted from when that is first seen
 }
 
 // lostFollower says how the follower was lost; empty: it was not.
 func (n *Node) lostFollower(t *term, p *peer, last *progress) string {
 	now := time.Now()
-	if acked := p.lastAck(); now.Sub(acked) > n.pair.silence && now.Sub(t.since) > n.pair.silence {
+	if acked := p.lastAck(); now.Sub(later(acked, t.since)) > n.pair.silence {
 		return fmt.Sprintf("it has not answered for %v", now.Sub(acked).Round(time.Millisecond))
 	}
 	r := t.inst.raft
-	if commit := r.CommitIndex(); commit != last.commit || commit == r.LastIndex() {
-		*last = progress{commit, now}
+	commit := r.CommitIndex()
+	rests := commit == r.LastIndex()
+	if commit != last.commit || rests || last.rests {
+		*last = progress{commit, now, rests}
 	}
 	if now.Sub(last.at) > n.pair.stall {
 		return fmt.Sprintf("it has confirmed nothing for %v, though it answers", now.Sub(last.at).Round(time.Millisecond))

@@ -236,6 +236,11 @@ func (n *Node) beat(ctx context.Context, every time.Duration) bool {
 	return pause(ctx, n.nextBeat(every))
 }
 
+// beatBefore is beat that waits no longer than to just after the deadline.
+func (n *Node) beatBefore(ctx context.Context, every time.Duration, deadline time.Time) bool {
+	return pause(ctx, min(n.nextBeat(every), max(time.Until(deadline)+time.Millisecond, soonest)))
+}
+
 func (n *Node) nextBeat(every time.Duration) time.Duration { return every - time.Since(n.opened)%every }
 
 // pause waits; false: ctx has ended.

@@ -10,12 +10,8 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-const (
-	// reconcileEvery is how often the leader compares its file with the cluster.
-	reconcileEvery = 200 * time.Millisecond
-	// changeTimeout bounds how long one change of membership waits for the one before it.
-	changeTimeout = 2 * time.Second
-)
+// changeTimeout bounds how long one change of membership waits for the one before it.
+const changeTimeout = 2 * time.Second
 
 // reconcile brings the members of the leader's file into the cluster, while the term lasts: first
 // without a vote, with one once they have caught up, since a voter that lacks everything still counts
@@ -23,7 +19,7 @@ const (
 // before it may come back.
 func (n *Node) reconcile(ctx context.Context, t *term) {
 	said := map[string]string{}
-	for len(n.peers) > 0 && n.beat(ctx, reconcileEvery) {
+	for len(n.peers) > 0 && n.beat(ctx, lookingEvery) {
 		for _, m := range n.cfg.Members {
 			p := n.peers[m.NodeID]
 			if p == nil {

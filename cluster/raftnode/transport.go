@@ -31,6 +31,8 @@ type transport struct {
 	// a failure.
 	await func(id raft.ServerID, done <-chan struct{})
 	doubt func(id raft.ServerID)
+	// sending is called before each request to append, heartbeats too.
+	sending func()
 	// acked is told of each answer, heartbeats too, and when what it answers was sent: the other node counts from no earlier.
 	acked func(id raft.ServerID, sent time.Time)
 	done  chan struct{}
@@ -101,6 +103,7 @@ func (t *transport) AppendEntries(id raft.ServerID, target raft.ServerAddress, a
 	if !heartbeat {
 		t.await(id, t.done)
 	}
+	t.sending()
 	sent := time.Now()
 	err := t.NetworkTransport.AppendEntries(id, target, args, resp)
 	switch {

@@ -39,7 +39,7 @@ func TestSnapshotThatDidNotHelpIsRenewedAndNotSentAgainAtOnce(t *testing.T) {
 		renewed := 0
 		leader := &transport{
 			NetworkTransport: raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: pipes{out: calls, closed: make(chan struct{})}, MaxPool: 1, Timeout: time.Second}),
-			await:            func(raft.ServerID, <-chan struct{}) {}, doubt: func(raft.ServerID) {}, acked: func(raft.ServerID, time.Time) {},
+			await:            func(raft.ServerID, <-chan struct{}) {}, doubt: func(raft.ServerID) {}, sending: func() {}, acked: func(raft.ServerID, time.Time) {},
 			renew: func() { renewed++ },
 			done:  make(chan struct{}),
 		}

@@ -482,6 +482,7 @@ func checkHistory(t *testing.T, seed uint64, commands int) {
 		}
 		before, cursors := snapshotBytes(t, s), s.Pipelines()
 		version, rewindVersion := s.OutboxVersion(), s.RewindVersion()
+		settings, steering := s.Config().Version, s.SteeringChanged()
 		res, parts, err := s.Apply(0, uint64(i), b)
 		if err != nil {
 			t.Fatalf("command %d, %+v: %v", i, c, err)
@@ -491,6 +492,9 @@ func checkHistory(t *testing.T, seed uint64, commands int) {
 		}
 		if _, rewound := c.Op.(Rewind); (rewound && res.Err == nil) != (s.RewindVersion() > rewindVersion) {
 			t.Fatalf("command %d, %+v: %+v, and the count of rewinds went from %d to %d", i, c, res, rewindVersion, s.RewindVersion())
+		}
+		if steered := s.RewindVersion() > rewindVersion || s.Config().Version != settings; steered != isClosed(steering) {
+			t.Fatalf("command %d, %+v: settings %d then %d, %d then %d rewinds, and that this was told is %v", i, c, settings, s.Config().Version, rewindVersion, s.RewindVersion(), isClosed(steering))
 		}
 		m.box.id = ""
 		if want := m.apply(c); !errors.Is(res.Err, want) {
@@ -628,5 +632,14 @@ func compareOffice(t *testing.T, s *State, m *model) {
 	}
 	if !slices.Equal(notes, m.notes) {
 		t.Errorf("notes %q, the model has %q", notes, m.notes)
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }

@@ -20,7 +20,7 @@ func (s *State) rewind(op Rewind) (Result, Parts) {
 	p.floor = min(p.floor, op.To)
 	p.delivered.rewind(op.To)
 	p.rewinds++
-	s.rewindVersion.Add(1)
+	s.rewound()
 	return Result{}, partsOf(Part{Kind: PartPipe, Pipeline: op.Pipeline}, Part{Kind: PartBase, Pipeline: op.Pipeline})
 }
 

@@ -150,6 +150,16 @@ func (s *State) DeliveredSince(pipeline string, to alert.Millis) int {
 // begins them anew then.
 func (s *State) RewindVersion() uint64 { return s.rewindVersion.Load() }
 
+// SteeringChanged is closed when there is another version of the settings, or RewindVersion grows, the next time. Whoever takes it first
+// and then reads them misses no change.
+func (s *State) SteeringChanged() <-chan struct{} { return s.steeringNews.wait() }
+
+// rewound must be called after the change, with mu held.
+func (s *State) rewound() {
+	s.rewindVersion.Add(1)
+	s.steeringNews.publish()
+}
+
 func (p *pipeline) info(name string) PipelineInfo {
 	return PipelineInfo{
 		Name: name, Started: p.started, Cursor: p.cursor, Floor: p.floor, Rewinds: p.rewinds,

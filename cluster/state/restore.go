@@ -27,7 +27,7 @@ func (s *State) Restore(r io.Reader) error {
 	s.mu.Lock()
 	s.data = d
 	s.outboxMoved()
-	s.rewindVersion.Add(1)
+	s.rewound()
 	s.mu.Unlock()
 	return nil
 }

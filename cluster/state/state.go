@@ -18,6 +18,7 @@ type State struct {
 	outboxVersion atomic.Uint64 // of this process, so that it also grows when a snapshot replaces data
 	outboxNews    news          // of outboxVersion
 	rewindVersion atomic.Uint64 // of this process, too
+	steeringNews  news          // of rewindVersion, and of the version of the settings in use
 }
 
 // data is everything that Restore replaces at once.
@@ -183,6 +184,7 @@ func (s *State) addConfig(v ConfigVersion) []Part {
 	v.Version = s.currentConfig().Version + 1
 	parts := []Part{{Kind: PartConfig, Version: v.Version}}
 	s.configs = append(s.configs, v)
+	s.steeringNews.publish()
 	if len(s.configs) > maxConfigVersions {
 		parts = append(parts, Part{Kind: PartConfig, Version: s.configs[0].Version})
 		s.configs = append([]ConfigVersion(nil), s.configs[1:]...)

@@ -248,12 +248,14 @@ func putConfig(s *State, p Part, _ uint64, r *reader) error {
 		list = slices.Insert(list, i, c)
 	}
 	s.configs = list
+	s.steeringNews.publish()
 	return nil
 }
 
 func removeConfig(s *State, p Part) {
 	if i, known := s.configAt(p.Version); known {
 		s.configs = slices.Delete(slices.Clone(s.configs), i, i+1)
+		s.steeringNews.publish()
 	}
 }
 
@@ -296,7 +298,7 @@ func putPipe(s *State, part Part, _ uint64, r *reader) error {
 	before := p.rewinds
 	p.started, p.cursor, p.floor, p.rewinds = r.bool(), r.millis(), r.millis(), r.uvarint()
 	if p.rewinds != before {
-		s.rewindVersion.Add(1)
+		s.rewound()
 	}
 	p.accepted, p.parkedEver = r.uvarint(), r.uvarint()
 	p.raised, p.removedAt = r.strings(), r.time()

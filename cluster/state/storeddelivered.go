@@ -110,9 +110,10 @@ func (s *State) Replace(other *State) {
 	defer s.mu.Unlock()
 	for name, p := range other.pipes { // whoever works from the old position must hear of it, and of nothing else
 		if q := s.pipes[name]; q != nil && q.rewinds != p.rewinds {
-			s.rewindVersion.Add(1)
+			s.rewound()
 		}
 	}
 	s.data = other.data
 	s.outboxMoved()
+	s.steeringNews.publish()
 }

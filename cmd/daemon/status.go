@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	v1 "scomconnector/api/v1"
@@ -35,7 +36,7 @@ func (n *node) status() v1.Status {
 	config := st.Config()
 	s := v1.Status{
 		Node: n.opts.Node.NodeID, Role: string(n.opts.Node.Role), Version: n.opts.Version, Time: time.Now().UTC(),
-		Leader: view.Leader, Term: view.Token.Term, Epoch: view.Token.Epoch.Number, Token: named(view.Token),
+		Leader: view.Leader, Term: view.Token.Term, Epoch: view.Token.Epoch.Number,
 		Maintenance: n.inMaintenance(), Takeover: takeover(view.Outlook), Notes: notes(st.Notes()), Archives: archives(view.Archives),
 		Config: n.configState(config), Store: n.store(health), Certificates: n.shownCertificates(),
 	}
@@ -57,7 +58,6 @@ func (n *node) status() v1.Status {
 	s.SCOM, s.LAMs = n.endpoints(cfg, f, view.Leading)
 	leader := n.leadersReport(view)
 	leader.show(&s)
-	n.carry(&s)
 	found := n.weaknesses(f, view.Leading)
 	for _, e := range encoders {
 		found = append(found, e.warning()...)
@@ -149,17 +149,9 @@ func archives(all []cluster.Archive) []v1.Archive {
 func changes(all []state.Change) []v1.Change {
 	out := make([]v1.Change, 0, len(all))
 	for _, c := range all {
-		out = append(out, v1.Change{At: c.At, Node: c.Node, Term: c.Token.Term, Epoch: c.Token.Epoch.Number, Token: named(c.Token), Cause: c.Cause, Reason: c.Reason})
+		out = append(out, v1.Change{At: c.At, Node: c.Node, Term: c.Token.Term, Epoch: c.Token.Epoch.Number, Cause: c.Cause, Reason: c.Reason})
 	}
 	return out
-}
-
-// named is a term as the log names it; none where nobody has led yet.
-func named(t state.Token) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.String()
 }
 
 func statuses(running []*poller.Pipeline) []poller.Status {
@@ -399,27 +391,22 @@ func (n *node) watch(ctx context.Context) {
 	said := verdictLog{log: n.log}
 	var shown supervised
 	var term state.Token
-	tick := time.NewTicker(look)
+	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	for i := 0; ; i++ {
-		if t := n.coord.View().Token; t != term {
-			term = t
-			n.leaderChanges.Add(1)
-		}
-		if i%5 == 0 { // once a second
-			n.mu.Lock()
-			running := n.running
-			n.mu.Unlock()
-			n.flows.note(time.Now(), statuses(running))
-			v := n.status().Verdict
-			n.opts.Supervisor.Beat()
-			n.mu.Lock()
-			cause, found := n.lastVerdict.cause, n.found
-			n.mu.Unlock()
-			said.note(time.Now(), found)
-			if shown.changed(time.Now(), string(v.Level)+" "+cause) {
-				n.opts.Supervisor.Verdict(v.Sentence())
-			}
+	for {
+		n.leaderChanges.Add(termsSince(&term, n.state().Changes()))
+		n.mu.Lock()
+		running := n.running
+		n.mu.Unlock()
+		n.flows.note(time.Now(), statuses(running))
+		v := n.status().Verdict
+		n.opts.Supervisor.Beat()
+		n.mu.Lock()
+		cause, found := n.lastVerdict.cause, n.found
+		n.mu.Unlock()
+		said.note(time.Now(), found)
+		if shown.changed(time.Now(), string(v.Level)+" "+cause) {
+			n.opts.Supervisor.Verdict(v.Sentence())
 		}
 		select {
 		case <-ctx.Done():
@@ -427,6 +414,20 @@ func (n *node) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 	}
+}
+
+// termsSince counts the terms that have begun after the last one, which becomes the newest of the changes. All of a history that the last
+// one is not in, as before the first look, count as one.
+func termsSince(last *state.Token, changes []state.Change) uint64 {
+	if len(changes) == 0 {
+		return 0
+	}
+	since := slices.IndexFunc(changes, func(c state.Change) bool { return c.Token == *last })
+	*last = changes[0].Token
+	if since < 0 {
+		return 1
+	}
+	return uint64(since)
 }
 
 // tried is a server's state; one that has only been connected to, and has done no work for this leader yet, is not known to be ok.

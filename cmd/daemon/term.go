@@ -90,23 +90,25 @@ const rereadSecrets = 5 * time.Second
 // untilChanged returns what has changed when the footing is not this one any more, or a secret is not what the feed was made with;
 // nothing when ctx ends.
 func (n *node) untilChanged(ctx context.Context, at footing) (what string) {
-	tick := time.NewTicker(look)
+	tick := time.NewTicker(rereadSecrets)
 	defer tick.Stop()
-	looked := time.Now()
-	for n.footing() == at {
-		if time.Since(looked) >= rereadSecrets {
-			looked = time.Now()
+	for {
+		st := n.state()
+		changed := st.SteeringChanged()
+		if n.footing() != at {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ""
+		case <-changed:
+		case <-tick.C:
 			n.mu.Lock()
 			f := n.feed
 			n.mu.Unlock()
 			if f != nil && f.version == at.version && f.stale() {
 				return otherSecret
 			}
-		}
-		select {
-		case <-ctx.Done():
-			return ""
-		case <-tick.C:
 		}
 	}
 	if n.state().Config().Version == at.version {
