@@ -41,8 +41,11 @@ func (c *clock) now() alert.Millis {
 	return c.date.Add(time.Since(c.local))
 }
 
-// sleep waits for d, or reports false if ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits for d; false: ctx ended first.
+func sleep(ctx context.Context, d time.Duration) bool { return sleepOr(ctx, d, nil) }
+
+// sleepOr is sleep that back ends early, by being closed; it may be nil.
+func sleepOr(ctx context.Context, d time.Duration, back <-chan struct{}) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
@@ -50,6 +53,8 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return true
+	case <-back:
 		return true
 	case <-ctx.Done():
 		return false

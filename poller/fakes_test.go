@@ -208,6 +208,7 @@ func faultAll(class alert.FaultClass) func(alert.Query) error {
 type fakeLAM struct {
 	mu       sync.Mutex
 	away     bool
+	back     chan struct{} // of what it answers while away
 	every    int           // every n-th request is answered 502
 	slow     time.Duration // an answer takes so long
 	refuse   func(e alert.Event) bool
@@ -238,7 +239,7 @@ func (l *fakeLAM) Publish(ctx context.Context, batch []alert.Event) alert.Delive
 	}
 	l.requests++
 	if l.away || l.every > 0 && l.requests%l.every == 0 {
-		d.Err = &alert.Away{LAM: "lam1", Err: errors.New("502 bad gateway")}
+		d.Err = &alert.Away{LAM: "lam1", Back: l.back, Err: errors.New("502 bad gateway")}
 		return d
 	}
 	var taken []alert.Event

@@ -648,3 +648,42 @@ func TestTwoVersionsOfAnAlertInOneAnswerStayInOrder(t *testing.T) {
 		})
 	}
 }
+
+// What ends an outage is not waited for until the end of a back-off, which grows to minutes in a long one.
+func TestABackOffEndsWhenTheOtherSideIsBack(t *testing.T) {
+	const hour = 60 * time.Minute
+	t.Run("SCOM", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.begin()
+			r.pass(10 * time.Second)
+			back := make(chan struct{})
+			r.scom.setFault(func(alert.Query) error {
+				return &alert.Fault{Console: "c1", All: true, Back: back, Err: errors.New("connection refused")}
+			})
+			r.pass(hour)
+			r.scom.set(1, 0, 0)
+			r.scom.setFault(nil)
+			close(back)
+			r.pass(5 * time.Second)
+			r.end()
+			r.delivered()
+		})
+	})
+	t.Run("LAM", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t, nil)
+			r.begin()
+			r.pass(10 * time.Second)
+			back := make(chan struct{})
+			r.lam.set(func(l *fakeLAM) { l.away, l.back = true, back })
+			r.scom.set(1, 0, 0)
+			r.pass(hour)
+			r.lam.set(func(l *fakeLAM) { l.away = false })
+			close(back)
+			r.pass(5 * time.Second)
+			r.end()
+			r.delivered()
+		})
+	})
+}

@@ -35,7 +35,8 @@ type reader struct {
 	recon   reconcile
 	crowd   crowd
 	tardy   tardy
-	fault   string // the last fault's words, to log changes only
+	fault   string          // the last fault's words, to log changes only
+	back    <-chan struct{} // ends the rest after a failure early; nil: nothing does
 
 	// Of the read under way:
 	noting  func(alert.Row) // sees every row; nil: nobody does
@@ -71,9 +72,10 @@ func (r *reader) run(ctx context.Context) {
 		} else {
 			rest = r.poll(ctx)
 		}
-		if !sleep(ctx, rest) {
+		if !sleepOr(ctx, rest, r.back) {
 			return
 		}
+		r.back = nil
 	}
 }
 
@@ -270,6 +272,7 @@ func (r *reader) failed(ctx context.Context, took time.Duration, err error, tooM
 	if !f.All {
 		return max(r.p.cfg.MinCycle, min(f.RetryAfter, r.p.cfg.UpperBackoff))
 	}
+	r.back = f.Back
 	return backoff(r.p.cfg.LowerBackoff, r.p.cfg.UpperBackoff, n, r.p.rand(), f.RetryAfter)
 }
 

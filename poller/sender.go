@@ -339,15 +339,20 @@ func (s *sender) waitOut(ctx context.Context, away *alert.Away) error {
 	})
 	d := backoff(s.p.cfg.LowerBackoff, s.p.cfg.UpperBackoff, s.fails, s.p.rand(), away.RetryAfter)
 	s.fails++
-	return s.idle(ctx, d)
+	return s.idleOr(ctx, d, away.Back)
 }
 
 // idle waits for d unless the pipeline ends.
-func (s *sender) idle(ctx context.Context, d time.Duration) error {
+func (s *sender) idle(ctx context.Context, d time.Duration) error { return s.idleOr(ctx, d, nil) }
+
+// idleOr is idle that back ends early, by being closed; it may be nil.
+func (s *sender) idleOr(ctx context.Context, d time.Duration, back <-chan struct{}) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return nil
+	case <-back:
 		return nil
 	case <-s.p.drain:
 	case <-ctx.Done():

@@ -33,6 +33,7 @@ type attempt struct {
 	refusals map[int]alert.Refusal // by index
 	todo     []int                 // what the next LAM is offered, in order
 	doubted  []fault               // who refused everything they were offered
+	back     <-chan struct{}       // Destination.comeback of before the first of them was asked
 
 	asked  *lam // the last one
 	faults []fault
@@ -57,7 +58,7 @@ const (
 )
 
 func newAttempt(d *Destination, batch []alert.Event) *attempt {
-	a := &attempt{d: d, batch: batch, verdicts: make([]alert.Verdict, len(batch)), todo: make([]int, len(batch))}
+	a := &attempt{d: d, back: d.comeback(), batch: batch, verdicts: make([]alert.Verdict, len(batch)), todo: make([]int, len(batch))}
 	for i := range a.todo {
 		a.todo[i] = i
 	}
@@ -282,6 +283,9 @@ func (a *attempt) delivery(ctx context.Context) alert.Delivery {
 		out.Err.RetryAfter, out.Err.Err = a.why()
 		if n := len(a.faults); n > 0 {
 			f := a.faults[n-1]
+			if out.Err.RetryAfter == 0 {
+				out.Err.Back = a.back
+			}
 			out.Err.LAM, out.Err.What, out.Err.Do, out.Err.Said = f.lam.name, f.out.text, f.out.do, f.out.said()
 		}
 	}

@@ -489,3 +489,34 @@ func TestASpareThatFailedIsTested(t *testing.T) {
 		})
 	}
 }
+
+func TestALAMThatCanBeReachedAgainEndsTheWait(t *testing.T) {
+	bubble(t, 1, func(t *testing.T, s *site) {
+		s.net.Cut("connector", "lam1")
+		got, _ := s.publish(t, 1)
+		told := func(d time.Duration) bool {
+			select {
+			case <-got.Err.Back:
+				return true
+			case <-time.After(d):
+				return false
+			}
+		}
+		if got.Err == nil || got.Err.Back == nil || told(time.Hour) {
+			t.Fatalf("%+v: Back is nil or closed while the LAM cannot be reached", got.Err)
+		}
+		s.net.Heal("connector", "lam1")
+		if !told(30 * time.Second) {
+			t.Error("not told of a LAM that can be reached again")
+		}
+		// One that was reachable all the while has not come back.
+		s.lams[0].Set(publishertest.Faults{Status: 502})
+		if got, _ = s.publish(t, 1); told(time.Hour) {
+			t.Error("told of a LAM that had never been out of reach")
+		}
+		s.lams[0].Set(publishertest.Faults{Status: 503, RetryAfter: "120"})
+		if got, _ = s.publish(t, 1); got.Err.Back != nil {
+			t.Error("a LAM that asked to be left alone may be tried before")
+		}
+	})
+}

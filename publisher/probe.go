@@ -39,14 +39,32 @@ func (d *Destination) tested(l *lam, err error) {
 	}
 	l.mu.Lock()
 	news := l.health.probeErr != text && l.health.err == ""
+	returned := l.health.probeErr != "" && err == nil
 	l.health.tested(time.Now(), text, out)
 	l.mu.Unlock()
+	if returned {
+		d.cameBack()
+	}
 	switch {
 	case news && err != nil:
 		d.log.Debug("LAM cannot be reached", "lam", l.name, "error", text, "cause", err)
 	case news:
 		d.log.Debug("LAM can be reached", "lam", l.name)
 	}
+}
+
+// comeback is closed when the next LAM that could not be reached can be.
+func (d *Destination) comeback() <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.back
+}
+
+func (d *Destination) cameBack() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	close(d.back)
+	d.back = make(chan struct{})
 }
 
 func (l *lam) wantsProbe(now time.Time, every time.Duration) bool {

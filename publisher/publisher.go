@@ -78,8 +78,9 @@ type Destination struct {
 	lams    []*lam
 	wires   *wires // every open connection
 
-	mu    sync.Mutex // guards inUse
-	inUse int        // index of the LAM that took something last
+	mu    sync.Mutex    // guards what follows
+	inUse int           // index of the LAM that took something last
+	back  chan struct{} // closed and replaced when a LAM that could not be reached can be
 
 	stop   context.CancelFunc // ends the probes
 	probes sync.WaitGroup
@@ -107,7 +108,7 @@ func New(cfg Config, log hclog.Logger, m *Metrics) (*Destination, error) {
 		return nil, fmt.Errorf("destination %s: a request body of %d bytes has no room for an event; the least is %d",
 			cfg.Name, cfg.MaxPayloadBytes, least)
 	}
-	d := &Destination{cfg: cfg, log: log.Named("publisher").With("destination", cfg.Name), metrics: m, head: head}
+	d := &Destination{cfg: cfg, log: log.Named("publisher").With("destination", cfg.Name), metrics: m, head: head, back: make(chan struct{})}
 	d.wires = newWires(cfg.Dial, cfg.ConnectTimeout)
 	taken := map[string]bool{}
 	for _, c := range cfg.LAMs {

@@ -233,16 +233,13 @@ func (w *world) checkWaiting(n int) {
 	}
 }
 
-// drainedWithin heals SCOM and demands that nothing waits so long after the first log-on.
+// drainedWithin heals SCOM and demands that nothing waits so long after.
 func (w *world) drainedWithin(limit time.Duration) {
 	w.t.Helper()
-	healed := w.consoles[0].Counters()
 	w.consoles[0].Heal()
-	// The look at a console that has failed may find it back while the next poll, which logs on, is still to come.
-	w.await("SCOM is used again", time.Minute, func() bool { return w.consoles[0].Counters().Logons > healed.Logons })
 	start := time.Now()
 	w.awaitSettled(limit)
-	w.t.Logf("drained %v after the first log-on", time.Since(start))
+	w.t.Logf("drained %v after SCOM was back", time.Since(start))
 }
 
 // A follower is away for so long that its log cannot be continued: it is sent a snapshot, with an outbox of 2,000 requests in it, of which

@@ -488,3 +488,34 @@ func TestSecondLAMTakesOver(t *testing.T) {
 		w.checkWell(0)
 	})
 }
+
+// After hours without SCOM or LAM a back-off has grown to minutes. Whoever is woken by the alert that was raised meanwhile must not wait for that.
+func TestWhatWasAwayForHoursIsUsedAgainWithinSeconds(t *testing.T) {
+	slow := `"LowerTimeoutBound": 3600, "UpperTimeoutBound": 7200,`
+	t.Run("SCOM", func(t *testing.T) {
+		inWorld(t, site{settings: slow}, func(w *world) {
+			w.raise(1)
+			w.awaitDelivered(time.Minute)
+			w.consoles[0].Set(scomtest.Faults{Down: true})
+			w.pass(3 * time.Hour)
+			w.raise(1)
+			w.consoles[0].Heal()
+			w.awaitDelivered(10 * time.Second)
+		})
+	})
+	t.Run("LAM", func(t *testing.T) {
+		inWorld(t, site{settings: slow}, func(w *world) {
+			w.raise(1)
+			w.awaitDelivered(time.Minute)
+			for _, id := range w.members {
+				w.sever(id, "lam1")
+			}
+			w.raise(1)
+			w.pass(3 * time.Hour)
+			for _, id := range w.members {
+				w.restore(id, "lam1")
+			}
+			w.awaitDelivered(20 * time.Second)
+		})
+	})
+}

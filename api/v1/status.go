@@ -17,7 +17,6 @@ type Status struct {
 	Leader    string     `json:"leader"` // empty: none is known
 	Term      uint64     `json:"term"`
 	Epoch     uint64     `json:"epoch"`
-	Token     string     `json:"token"` // of that term, as the log writes it: "1.primary.16" is term 16 of epoch 1, begun by primary; empty: nobody has led yet
 	Verdict   Verdict    `json:"verdict"`
 	Totals    Totals     `json:"totals"`
 	Pipelines []Pipeline `json:"pipelines"`
@@ -90,10 +89,10 @@ type Pipeline struct {
 	LagKnown   bool      `json:"lagKnown"`   // else LagSeconds says nothing: SCOM was never read to its end yet, or another node leads
 	Sent       uint64    `json:"sent"`
 	Parked     int       `json:"parked"`
-	Remembered int       `json:"remembered"`        // ids in the delivered map
-	LastPoll   time.Time `json:"lastPoll,omitzero"` // under this leader or one before; zero: none is known
-	LastSent   time.Time `json:"lastSent,omitzero"` // so, too
-	Phase      string    `json:"phase"`             // "idle", "polling", "catching up", "waiting for SCOM", ...
+	Remembered int       `json:"remembered"` // ids in the delivered map
+	LastPoll   time.Time `json:"lastPoll,omitzero"`
+	LastSent   time.Time `json:"lastSent,omitzero"`
+	Phase      string    `json:"phase"` // "idle", "polling", "catching up", "waiting for SCOM", ...
 	Progress   string    `json:"progress,omitempty"`
 	LastError  string    `json:"lastError"`
 	Flow       Flow      `json:"flow"`
@@ -124,7 +123,7 @@ type Console struct {
 	InUse    bool   `json:"inUse"`
 	// State is "ok", "failing", "unknown", or "reachable": it failed, another one is in use, and this one answers probes again.
 	State     string    `json:"state"`
-	LastOK    time.Time `json:"lastOk,omitzero"` // under this leader or one before; zero: none is known
+	LastOK    time.Time `json:"lastOk,omitzero"`
 	LatencyMS float64   `json:"latencyMs"`
 	LastError string    `json:"lastError"`
 	// Brief is LastError in a few words that follow the name, LastFailed when that was.
@@ -158,7 +157,7 @@ type LAM struct {
 	Destination string    `json:"destination"`
 	InUse       bool      `json:"inUse"`
 	State       string    `json:"state"`
-	LastOK      time.Time `json:"lastOk,omitzero"` // under this leader or one before; zero: none is known
+	LastOK      time.Time `json:"lastOk,omitzero"`
 	LatencyMS   float64   `json:"latencyMs"`
 	LastError   string    `json:"lastError"`
 	// Brief is LastError in a few words that follow the name, Do what to do about it, LastFailed when that was.
@@ -281,7 +280,6 @@ type Change struct {
 	Node   string    `json:"node"`
 	Term   uint64    `json:"term"`
 	Epoch  uint64    `json:"epoch"`
-	Token  string    `json:"token"` // of that term, as the log writes it
 	Cause  string    `json:"cause"` // formed, elected, lost, takeover, alone, transfer, maintenance, stop, failback, work, witness
 	Reason string    `json:"reason"`
 }

@@ -53,6 +53,8 @@ type Away struct {
 	LAM        string        // the last one tried
 	RetryAfter time.Duration // what the LAM itself asked for, else zero
 	Err        error
+	// Back is closed once a LAM that could not be reached can be: a reason to try before a back-off is over. Nil: nobody looks.
+	Back <-chan struct{}
 	// What is the matter with it in a few words, and what to Do about it; empty where Err has to say it.
 	What, Do string
 	// Said is what it answered, or how the request ended, in the words of whoever said so; empty where What says it all.

@@ -51,6 +51,9 @@ type Fault struct {
 	RetryAfter time.Duration
 	// Unknown says that what was asked for may have been done all the same; only of a change.
 	Unknown bool
+	// Back is closed once a console that could not be reached is found to answer again: a reason to try before a back-off is over. Nil:
+	// nobody looks.
+	Back <-chan struct{}
 	// What is the matter in a few words that follow the console's name; empty where Err has to say it.
 	What string
 	Err  error

@@ -22,6 +22,8 @@ type choice struct {
 	// penalty is how often in a row returning to a console was a mistake: its probes must then be
 	// good for twice as long each time.
 	penalty []int
+	// back is closed when a console that could not be reached answers again. Nil: nobody looks.
+	back chan struct{}
 }
 
 func newChoice(n int) choice {
@@ -78,6 +80,9 @@ func (c *Client) failed(con *console, f *failure, now time.Time) *alert.Fault {
 	fault := &alert.Fault{Class: f.class, Console: con.conf.Name, All: all, What: f.brief(), Err: f.err}
 	if all {
 		fault.RetryAfter = c.wait(now)
+	}
+	if all && fault.RetryAfter == 0 {
+		fault.Back = c.comeback()
 	}
 	return fault
 }

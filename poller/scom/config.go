@@ -34,6 +34,7 @@ type Config struct {
 	// Logons is where the nodes of a cluster share what they know of refused log-ons; nil: this client remembers by itself.
 	Logons LogonBook
 
+	LookEvery   time.Duration // how often consoles are looked at that cannot be reached while no other one is in use
 	ProbeEvery  time.Duration // how often the better consoles are probed while another one is in use
 	ReturnAfter time.Duration // how long such probes must be good before that console is used again
 
@@ -76,6 +77,7 @@ func Defaults() Config {
 		FirstByteSlow:       60 * time.Second,
 		Stall:               10 * time.Second,
 		AuthPauses:          []time.Duration{5 * time.Minute, 35 * time.Minute, 65 * time.Minute},
+		LookEvery:           5 * time.Second,
 		ProbeEvery:          time.Minute,
 		ReturnAfter:         5 * time.Minute,
 	}
@@ -93,6 +95,7 @@ func (cfg Config) complete() (Config, error) {
 	if len(cfg.AuthPauses) == 0 {
 		cfg.AuthPauses = def.AuthPauses
 	}
+	orDefault(&cfg.LookEvery, def.LookEvery)
 	orDefault(&cfg.ProbeEvery, def.ProbeEvery)
 	orDefault(&cfg.ReturnAfter, def.ReturnAfter)
 
@@ -106,7 +109,7 @@ func (cfg Config) complete() (Config, error) {
 	if cfg.MaxPollRetryAttempt < 1 {
 		faults = append(faults, fmt.Errorf("poll retry attempts %d: must be 1 or more", cfg.MaxPollRetryAttempt))
 	}
-	for _, d := range append([]time.Duration{cfg.ConnectTimeout, cfg.FirstByte, cfg.FirstByteSlow, cfg.Stall, cfg.ProbeEvery, cfg.ReturnAfter}, cfg.AuthPauses...) {
+	for _, d := range append([]time.Duration{cfg.ConnectTimeout, cfg.FirstByte, cfg.FirstByteSlow, cfg.Stall, cfg.LookEvery, cfg.ProbeEvery, cfg.ReturnAfter}, cfg.AuthPauses...) {
 		if d < 0 {
 			faults = append(faults, fmt.Errorf("duration %v: must be positive", d))
 		}
