@@ -65,16 +65,11 @@ func (s *server) carryOut(r *http.Request, by string, limit time.Duration, h fun
 	d, err := h(r.WithContext(ctx), by)
 	if err != nil {
 		what := cmp.Or(d.what, r.Method+" "+clip(r.URL.EscapedPath(), 200)) // a query may hold what somebody took for the place of a token
-		s.audit.log.Warn("operator write failed", "who", by, "from", r.RemoteAddr, "what", what, "error", oneLine(err))
+		s.audit.log.Warn("operator write failed", "who", by, "from", r.RemoteAddr, "what", what, "error", err)
 		return done{}, err
 	}
 	s.audit.log.Info("operator write", "who", by, "from", r.RemoteAddr, "what", d.what)
 	return d, nil
-}
-
-// oneLine is an error of several parts for the log, which has a line for each event.
-func oneLine(err error) string {
-	return strings.NewReplacer(":\n", ": ", "\n", "; ").Replace(err.Error())
 }
 
 // audit writes the log of writes.

@@ -11,6 +11,8 @@
 // What says the same again and again (a console that comes and goes every few seconds) is written a few times, and then once in
 // half an hour with its number; from DEBUG on everything is written.
 //
+// Each event is one line: an error of several parts has them in it, with "; " between.
+//
 // What people change stands in the log whatever its level: who turns the log off must not thereby hide what he does next. So Audit
 // is a logger of its own, with the same places to go to, except Windows' event log, which is for those who look after machines.
 package journal

@@ -63,12 +63,12 @@ func Open(cfg Config, console io.Writer) (*Journal, error) {
 		Name: "scomconnector", JSONFormat: cfg.Format == "json", TimeFormat: "2006-01-02T15:04:05.000Z07:00",
 		Mutex: new(sync.Mutex), Output: out, Level: hclog.Info,
 	}
-	j.audit = hclog.New(&o).Named("audit")
+	j.audit = oneLine{hclog.New(&o)}.Named("audit")
 	if events != nil {
 		o.Output = both{out, events}
 	}
 	o.Exclude = j.exclude
-	j.logger = hclog.New(&o)
+	j.logger = oneLine{hclog.New(&o)}
 	o.Exclude = nil
 	told := hclog.New(&o)
 	j.repeats = &repeats{all: map[string]*repeat{}, tell: func(r *repeat) {
