@@ -46,6 +46,12 @@ type Term struct {
 // FinishTime is how long lead may take to finish what it has begun, before a planned handover.
 const FinishTime = 4 * time.Second
 
+// Turn is a term's name where the log tells that its leadership begins or ends here.
+type Turn string
+
+// Milestone marks such a line for a log that keeps back what was said before: of these each has to be there.
+func (Turn) Milestone() {}
+
 // Reason says why leadership changed, for the record of leader changes.
 type Reason struct {
 	Cause Cause

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 
 	"scomconnector/cluster"
@@ -440,5 +441,13 @@ func TestAnEtcdSetUpAnewIsNotTakenForTheOneBefore(t *testing.T) {
 		c.Eventually(time.Minute, "the Primary leads", func() bool { return c.Node("primary").View().Leading })
 		c.Start("secondary")
 		holds(t, c, n)
+	})
+}
+
+func TestTheLinesOfWhoLeadsAreMarked(t *testing.T) {
+	clustertest.TurnsAreMarked(t, clustertest.Pair, func(t *testing.T, log hclog.Logger) clustertest.Backend {
+		r := newRig(t, clustertest.Pair)
+		r.log = log
+		return r
 	})
 }

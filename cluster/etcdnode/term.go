@@ -182,7 +182,7 @@ func (n *Node) contest(ctx context.Context, lead func(context.Context, cluster.T
 		n.release(t)
 		return
 	}
-	n.log.Info("this node leads", "term", t.token.String())
+	n.log.Info("this node leads", "term", cluster.Turn(t.token.String()))
 	n.term.Store(t)
 	var aside sync.WaitGroup
 	aside.Go(func() { n.renew(t) })
@@ -205,7 +205,7 @@ func (n *Node) contest(ctx context.Context, lead func(context.Context, cluster.T
 	aside.Wait()
 	n.replica.giveBack(t.draft)
 	n.release(t)
-	n.log.Info("this node leads no more", "term", t.token.String(), "after", time.Since(t.since).Round(time.Millisecond), "reason", context.Cause(t.tenure.ctx))
+	n.log.Info("this node leads no more", "term", cluster.Turn(t.token.String()), "after", time.Since(t.since).Round(time.Millisecond), "reason", context.Cause(t.tenure.ctx))
 }
 
 // acquire creates the leader's key with a lease of its own.

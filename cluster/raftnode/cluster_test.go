@@ -3,6 +3,8 @@ package raftnode_test
 import (
 	"testing"
 
+	"github.com/hashicorp/go-hclog"
+
 	"scomconnector/cluster/clustertest"
 )
 
@@ -29,4 +31,12 @@ func TestConformanceInMemory(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestTheLinesOfWhoLeadsAreMarked(t *testing.T) {
+	clustertest.TurnsAreMarked(t, clustertest.Three, func(_ *testing.T, log hclog.Logger) clustertest.Backend {
+		b := clustertest.NewMemory(clustertest.Three)
+		b.Log = log
+		return b
+	})
 }

@@ -109,7 +109,7 @@ func (n *Node) serveTerm(ctx, tctx context.Context, inst *instance, lead func(co
 		n.termLost(ctx, tctx, err)
 		return
 	}
-	n.log.Info("this node leads", "term", t.token.String())
+	n.log.Info("this node leads", "term", cluster.Turn(t.token.String()))
 	n.term.Store(t)
 	over, cancel := context.WithCancel(tctx)
 	var aside sync.WaitGroup
@@ -127,7 +127,7 @@ func (n *Node) serveTerm(ctx, tctx context.Context, inst *instance, lead func(co
 	n.mu.Lock()
 	n.leftOffice = time.Now()
 	n.mu.Unlock()
-	n.log.Info("this node leads no more", "term", t.token.String(), "after", since(t.since))
+	n.log.Info("this node leads no more", "term", cluster.Turn(t.token.String()), "after", since(t.since))
 }
 
 // termLost waits for raft's word that leadership was lost, which may come after the error that says so

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,9 +18,6 @@ const (
 	countFor = 30 * time.Minute
 	// maxCounted lines are told apart; what comes beyond is written.
 	maxCounted = 1000
-	// leadership begins the lines that tell who leads, here or no more. Each is written: whoever reads the end of a log must not find the
-	// one without the other.
-	leadership = "this node leads"
 )
 
 // repeats keeps a log readable where something flaps: a console that fails every third poll would write a line a second, and
@@ -41,9 +39,19 @@ type repeat struct {
 	timer   *time.Timer
 }
 
+// milestone marks a line of which each is written: whoever reads the end of a log must not find an old one there, such as that this
+// node leads, without that it leads no more.
+type milestone interface {
+	Milestone()
+}
+
+func marked(args []any) bool {
+	return slices.ContainsFunc(args, func(a any) bool { _, is := a.(milestone); return is })
+}
+
 // keepBack reports whether the line has been written often enough.
 func (r *repeats) keepBack(level hclog.Level, msg string, args []any) bool {
-	if strings.HasPrefix(msg, leadership) {
+	if marked(args) {
 		return false
 	}
 	line := text(msg, args)

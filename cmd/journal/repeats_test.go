@@ -9,22 +9,33 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"scomconnector/cluster"
 )
 
-// Whoever leads is told each time: the last line of a log in which nodes take turns must not be an old one.
-func TestWhoLeadsIsNeverKeptBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var out bytes.Buffer
-		j := open(t, Config{}, &out)
-		log := j.Logger().Named("cluster")
-		for i := range 20 {
-			log.Info("this node leads", "term", i)
-			log.Info("this node leads no more", "term", i, "after", "1.2s")
-		}
-		if n := strings.Count(out.String(), "\n"); n != 40 {
-			t.Errorf("%d lines of 40", n)
-		}
-	})
+// Whoever leads is told each time: the last line of a log in which nodes take turns must not be an old one. It is not told by its words.
+func TestAMilestoneIsNeverKeptBack(t *testing.T) {
+	for name, form := range map[string]string{"text": "this node leads no more: term=1.a.19 after=1.2s", "json": `"term":"1.a.19"`} {
+		synctest.Test(t, func(t *testing.T) {
+			var out bytes.Buffer
+			j := open(t, Config{Format: name}, &out)
+			log := j.Logger().Named("cluster")
+			for i := range 20 {
+				log.Info("this node leads", "term", cluster.Turn(fmt.Sprintf("1.a.%d", i)))
+				log.Info("this node leads no more", "term", cluster.Turn(fmt.Sprintf("1.a.%d", i)), "after", "1.2s")
+			}
+			if n := strings.Count(out.String(), "\n"); n != 40 || !strings.Contains(out.String(), form) {
+				t.Errorf("%s: %d lines of 40, with %q:\n%s", name, n, form, out.String())
+			}
+			out.Reset()
+			for i := range 20 {
+				log.Info("this node leads", "term", i)
+			}
+			if n := strings.Count(out.String(), "\n"); n != manyTimes {
+				t.Errorf("%s: without the mark %d lines, want %d", name, n, manyTimes)
+			}
+		})
+	}
 }
 
 // What flaps for an hour makes a handful of lines, the last of which is not old; what is fatal, what differs, and what people
