@@ -52,7 +52,7 @@ func broken() v1.Status {
 	s := healthy()
 	s.Verdict = v1.Verdict{
 		Level: v1.Stopped, Since: before(11 * time.Minute),
-		Text: "NOT DELIVERING since 02:53 (02:53 UTC): LAM moog1: HTTP 502 Bad Gateway from https://moog1.contoso.com/events/scom_lam_microsoftscom1",
+		Text: "NOT DELIVERING since 03:53 CET (02:53 UTC): LAM moog1: HTTP 502 Bad Gateway from https://moog1.contoso.com/events/scom_lam_microsoftscom1",
 		Do:   "start the LAM, or the web server in front of it; nothing is lost meanwhile: SCOM keeps the alerts",
 	}
 	s.Totals.Parked = 27

@@ -101,7 +101,8 @@ func rank(l v1.Level) int {
 	return 0
 }
 
-// sentence puts the time, in the local zone and UTC, into what has stopped.
+// sentence puts the time, in the local zone and UTC, into what has stopped. Whoever reads it, such as in a browser, may be in another
+// zone than this node: it is named.
 func sentence(f finding, since time.Time) string {
 	if f.level != v1.Stopped {
 		return f.text
@@ -112,9 +113,18 @@ func sentence(f finding, since time.Time) string {
 	}
 	at := since.UTC().Format(form) + " UTC"
 	if local := since.Local(); local.Format(form) != since.UTC().Format(form) {
-		at = local.Format(form) + " (" + at + ")"
+		at = local.Format(form) + " " + zone(local) + " (" + at + ")"
 	}
 	return fmt.Sprintf("NOT DELIVERING since %s: %s", at, f.text)
+}
+
+// zone is the name of t's zone; those that have none are numbers.
+func zone(t time.Time) string {
+	name, _ := t.Zone()
+	if strings.HasPrefix(name, "+") || strings.HasPrefix(name, "-") {
+		return "UTC" + name
+	}
+	return name
 }
 
 func (n *node) remember(f finding) time.Time {

@@ -217,9 +217,10 @@ func TestATimeIsSaidOnceWhereTheZoneIsUTC(t *testing.T) {
 	now := time.Now()
 	for zone, want := range map[*time.Location]string{
 		time.UTC:                        fmt.Sprintf("NOT DELIVERING since %s UTC: x", now.UTC().Format("15:04")),
-		time.FixedZone("CET", 3600):     fmt.Sprintf("NOT DELIVERING since %s (%s UTC): x", now.UTC().Add(time.Hour).Format("15:04"), now.UTC().Format("15:04")),
+		time.FixedZone("CET", 3600):     fmt.Sprintf("NOT DELIVERING since %s CET (%s UTC): x", now.UTC().Add(time.Hour).Format("15:04"), now.UTC().Format("15:04")),
 		time.FixedZone("Lagos+0", 0):    fmt.Sprintf("NOT DELIVERING since %s UTC: x", now.UTC().Format("15:04")),
-		time.FixedZone("India", 19_800): fmt.Sprintf("NOT DELIVERING since %s (%s UTC): x", now.UTC().Add(330*time.Minute).Format("15:04"), now.UTC().Format("15:04")),
+		time.FixedZone("-03", -10_800):  fmt.Sprintf("NOT DELIVERING since %s UTC-03 (%s UTC): x", now.UTC().Add(-3*time.Hour).Format("15:04"), now.UTC().Format("15:04")),
+		time.FixedZone("India", 19_800): fmt.Sprintf("NOT DELIVERING since %s India (%s UTC): x", now.UTC().Add(330*time.Minute).Format("15:04"), now.UTC().Format("15:04")),
 	} {
 		time.Local = zone
 		if got := sentence(finding{level: v1.Stopped, text: "x"}, now); got != want {
