@@ -69,6 +69,7 @@ func broken() v1.Status {
 	s.Certificates = append([]v1.Certificate{{Fault: "Tls.CertFile /etc/scomconnector/api.crt cannot be used: it holds no certificate"}}, s.Certificates...)
 	s.Members[1].Fault = "secondary does not answer: connect: no route to host"
 	s.Members[2].Behind = 1204
+	s.Members[2].Slow = "is too slow for Timing lan: within 10 minutes it stood still 4 times for 500ms or longer, at worst 2.1s. The nodes then take each other for lost"
 	s.Members[1].Maintenance, s.Members[1].Sticky = true, true
 	s.Maintenance = []string{"secondary"}
 	s.Notes = []v1.Note{{At: before(6 * time.Hour), Node: "secondary", Text: "3 close requests that it had accepted alone were taken over"}}
@@ -154,7 +155,7 @@ func hostile() v1.Status {
 	s.Parked.Newest[0].Answer, s.Parked.Newest[0].Reason = evil, evil
 	s.Warnings = []string{evil}
 	s.Maintenance = []string{evil}
-	s.Members[1].Fault, s.Notes[0].Node, s.Notes[0].Text, s.Archives[0].Name = evil, evil, evil, evil
+	s.Members[0].Slow, s.Members[1].Fault, s.Notes[0].Node, s.Notes[0].Text, s.Archives[0].Name = evil, evil, evil, evil, evil
 	s.Takeover.Refusal, s.Takeover.Warnings = evil, []string{evil}
 	s.Changes[0].Cause = evil
 	s.Changes[0].Reason = evil

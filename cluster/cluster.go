@@ -180,6 +180,7 @@ type MemberView struct {
 	Applied     uint64    // log index
 	Version     string    // program version, as greeted
 	Space       string    // that its disk is nearly full, in an operator's words; empty: there is room, or nothing is known
+	Slow        Slowness  // as it says itself, while it is in contact
 }
 
 // Candidate reports whether the member may be made the leader, as far as votes or the like decide.
@@ -202,9 +203,9 @@ type Health struct {
 	Endpoints []Endpoint
 }
 
-// Slowness is that this machine is too slow for the timing of its cluster, by what the node has measured; the zero value is none.
+// Slowness is that a machine is too slow for the timing of its cluster, by what its node has measured; the zero value is none.
 type Slowness struct {
-	Text string // a clause without its full stop
+	Text string // what follows "this machine", without a full stop
 	Do   string
 }
 

@@ -188,6 +188,7 @@ type Member struct {
 	Sticky      bool      `json:"sticky"` // maintenance that only an operator ends
 	Behind      uint64    `json:"behind"` // log entries it has not applied that the answering node has
 	Fault       string    `json:"fault"`  // why it is out of contact; empty while it is in contact
+	Slow        string    `json:"slow"`   // that its machine is too slow for the cluster's Timing, as what follows "its machine"; empty: nothing is known of it
 }
 
 // Etcd is what the answering node knows of the etcd.

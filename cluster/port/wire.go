@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"scomconnector/cluster"
 	"scomconnector/cluster/state"
 )
 
@@ -46,7 +47,9 @@ type Greeting struct {
 	Forcing     bool   // it is about to begin an epoch by force
 	Knows       byte   // the newest command that it can apply
 	Space       string `json:",omitempty"` // that its disk is nearly full; empty: there is room
-	Place       string `json:",omitempty"` // random name of the folder that it sees as ClaimDir
+	// Slow is that its machine is too slow for the cluster's timing.
+	Slow  cluster.Slowness `json:",omitzero"`
+	Place string           `json:",omitempty"` // random name of the folder that it sees as ClaimDir
 	// Coordination is what the members agree by; empty is raft.
 	Coordination string `json:",omitempty"`
 }

@@ -33,7 +33,7 @@ func (n *Node) describe(id identity) greeting {
 	g := greeting{
 		Protocol: port.Protocol, NodeID: n.cfg.NodeID, Incarnation: id.Incarnation, Start: id.Start,
 		Version: n.cfg.Version, Empty: true, Members: n.members, Process: n.process, Knows: state.MaxKind, Forcing: id.Forced.pending(),
-		Space: n.noSpace(), Place: n.sharePlace(),
+		Space: n.noSpace(), Slow: n.slow.now(time.Now()), Place: n.sharePlace(),
 	}
 	if i := n.inst.Load(); i != nil {
 		g.Ready = true

@@ -198,6 +198,14 @@ func TestANodeTellsThatItsDiskIsTooSlow(t *testing.T) {
 		if got := n.Health().Slow; !strings.Contains(got.Text, "its disk took 500ms or longer") || !strings.Contains(got.Do, "DataDir") {
 			t.Errorf("says %q, do %q; want that its disk is too slow", got.Text, got.Do)
 		}
+		for _, node := range []string{"primary", "secondary", "witness"} {
+			time.Sleep(5 * time.Second) // members are asked how they are
+			for _, m := range c.Node(node).View().Members {
+				if says := strings.Contains(m.Slow.Text, "its disk took 500ms or longer"); says != (m.NodeID == "primary") {
+					t.Errorf("%s shows of %s: %q", node, m.NodeID, m.Slow.Text)
+				}
+			}
+		}
 		if got := c.Node("secondary").Health().Slow; got.Text != "" {
 			t.Errorf("the other one, whose disk is fast, says %q", got.Text)
 		}

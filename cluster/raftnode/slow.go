@@ -111,7 +111,7 @@ func (s *slowness) now(at time.Time) cluster.Slowness {
 	var what, do []string
 	if n, worst := s.stands.within(at); n >= slowTimes {
 		what = append(what, fmt.Sprintf("it stood still %d times for %v or longer, at worst %v", n, s.still, worst.Round(10*time.Millisecond)))
-		do = append(do, "give this machine more CPU time (a virtual one: a reservation, fewer neighbours, no snapshots by day)")
+		do = append(do, "give that machine more CPU time (a virtual one: a reservation, fewer neighbours, no snapshots by day)")
 	}
 	if n, worst := s.writes.within(at); n >= slowTimes {
 		what = append(what, fmt.Sprintf("its disk took %v or longer for a write %d times, at worst %v", s.disk, n, worst.Round(10*time.Millisecond)))
@@ -124,7 +124,7 @@ func (s *slowness) now(at time.Time) cluster.Slowness {
 		do = append(do, `or set Timing to "relaxed" in every node.json and restart one node at a time`)
 	}
 	return cluster.Slowness{
-		Text: fmt.Sprintf("This machine is too slow for Timing %s: within %d minutes %s. The nodes then take each other for lost", s.timing, int(slowWithin/time.Minute), strings.Join(what, ", and ")),
+		Text: fmt.Sprintf("is too slow for Timing %s: within %d minutes %s. The nodes then take each other for lost", s.timing, int(slowWithin/time.Minute), strings.Join(what, ", and ")),
 		Do:   strings.Join(do, "; "),
 	}
 }
@@ -141,7 +141,7 @@ func (s *slowness) tell(now time.Time) {
 	s.mu.Unlock()
 	switch {
 	case is.Text != "" && !was:
-		s.log.Warn("this machine is too slow for the cluster's timing", "why", is.Text, "do", is.Do)
+		s.log.Warn("this machine is too slow for the cluster's timing", "why", "it "+is.Text, "do", is.Do)
 	case is.Text == "" && was:
 		s.log.Info("this machine has been fast enough again", "for", slowWithin.String())
 	}

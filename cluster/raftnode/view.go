@@ -49,7 +49,7 @@ func (n *Node) View() cluster.View {
 func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView {
 	mv := cluster.MemberView{Member: m, Suffrage: suffrage}
 	if m.NodeID == n.cfg.NodeID {
-		mv.LastContact, mv.Version, mv.Space = time.Now().UTC(), n.cfg.Version, n.noSpace()
+		mv.LastContact, mv.Version, mv.Space, mv.Slow = time.Now().UTC(), n.cfg.Version, n.noSpace(), n.slow.now(time.Now())
 		id := n.ident()
 		mv.Epoch, mv.Start = id.Epoch, id.Start
 		if i := n.inst.Load(); i != nil {
@@ -62,7 +62,7 @@ func (n *Node) memberView(m cluster.Member, suffrage string) cluster.MemberView 
 		mv.LastContact, mv.Applied, mv.Version = k.seen.UTC(), k.Applied, k.Version
 		mv.Fault, mv.Epoch, mv.Start = k.fault, k.Epoch, k.Start
 		if k.fresh() {
-			mv.Space = k.Space
+			mv.Space, mv.Slow = k.Space, k.Slow
 		}
 		if k.seen.IsZero() {
 			mv.LastContact = time.Time{}

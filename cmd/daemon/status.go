@@ -86,7 +86,7 @@ func (n *node) members(view cluster.View) []v1.Member {
 	for _, m := range view.Members {
 		s := v1.Member{
 			Node: m.NodeID, Role: string(m.Role), URL: m.Url, Voter: m.Candidate(),
-			Leader: m.NodeID == view.Leader, LastContact: m.LastContact, Version: m.Version, Fault: m.Fault,
+			Leader: m.NodeID == view.Leader, LastContact: m.LastContact, Version: m.Version, Fault: m.Fault, Slow: m.Slow.Text,
 		}
 		if n.opts.Node.Coordination == "etcd" {
 			s.Voter = s.Voter && present(m) // else it is what was last heard

@@ -216,7 +216,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 			do: "make room there, such as by removing old logs"})
 	}
 	if slow := in.health.Slow; slow.Text != "" { // before the members, whose loss it explains
-		add(finding{level: v1.Degraded, cause: "slow machine", text: slow.Text + ".", do: slow.Do, heard: true}) // the cluster's own line tells it
+		add(finding{level: v1.Degraded, cause: "slow machine", text: "This machine " + slow.Text + ".", do: slow.Do, heard: true}) // the cluster's own line tells it
 	}
 	if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
 		text, do := leaderless(in.view)
@@ -315,7 +315,7 @@ func closeFindings(s *v1.Status, in verdictInput) []finding {
 }
 
 func clusterFindings(s *v1.Status, in verdictInput) []finding {
-	var out []finding
+	out := slowFindings(s, in.view)
 	for _, m := range s.Members {
 		if m.Node == s.Node || !in.view.Leading {
 			continue
@@ -410,6 +410,19 @@ func memberFinding(m v1.Member, pair, etcd bool) []finding {
 		f.text += " If this machine dies now, nobody takes over by itself."
 	}
 	return []finding{f}
+}
+
+// slowFindings tell on the leader's page of the others' machines, which their own logs have told; they come before the members that are
+// lost, as it explains that.
+func slowFindings(s *v1.Status, v cluster.View) []finding {
+	var out []finding
+	for _, m := range v.Members {
+		if m.NodeID == s.Node || !v.Leading || m.Slow.Text == "" {
+			continue
+		}
+		out = append(out, finding{level: v1.Degraded, cause: "slow machine " + m.NodeID, heard: true, text: fmt.Sprintf("Delivering, but the machine of %s %s.", m.NodeID, m.Slow.Text), do: m.Slow.Do})
+	}
+	return out
 }
 
 // linkFindings are for the log of a node that follows: what it means that this one and another do not reach each other is the leader's

@@ -26,6 +26,9 @@ func TestVerdictSaysOnlyWhatIsSo(t *testing.T) {
 	down.UnansweredSince, down.ConsolesDownSince, down.SCOMError = time.Now(), time.Now(), "no answer in 60 s"
 	first := pipe
 	first.UnansweredSince = time.Now()
+	besideSlow, behindSlow := leading, following
+	besideSlow.Members = []cluster.MemberView{{Member: cluster.Member{NodeID: "b"}, Slow: cluster.Slowness{Text: "is too slow for Timing lan", Do: "more CPU"}}}
+	behindSlow.Members = []cluster.MemberView{{Member: cluster.Member{NodeID: "c"}, Slow: besideSlow.Members[0].Slow}}
 	for name, c := range map[string]struct {
 		in    verdictInput
 		level v1.Level
@@ -37,7 +40,9 @@ func TestVerdictSaysOnlyWhatIsSo(t *testing.T) {
 		"a leader whose first poll has failed":     {verdictInput{view: leading, pipes: []poller.Status{first}}, v1.Degraded, "SCOM was not read"},
 		"a leader whose first polls have failed":   {verdictInput{view: leading, pipes: []poller.Status{down}}, v1.Stopped, "NOT DELIVERING"},
 		"a leader whose store has failed":          {verdictInput{view: leading, health: cluster.Health{StoreFault: "no space"}}, v1.Stopped, "NOT DELIVERING"},
-		"a leader on a machine that is too slow":   {verdictInput{view: leading, health: cluster.Health{Slow: cluster.Slowness{Text: "This machine is too slow for Timing lan", Do: "more CPU"}}}, v1.Degraded, "This machine is too slow for Timing lan."},
+		"a leader on a machine that is too slow":   {verdictInput{view: leading, health: cluster.Health{Slow: cluster.Slowness{Text: "is too slow for Timing lan", Do: "more CPU"}}}, v1.Degraded, "This machine is too slow for Timing lan."},
+		"a leader beside a machine that is slow":   {verdictInput{view: besideSlow}, v1.Degraded, "Delivering, but the machine of b is too slow for Timing lan."},
+		"a follower beside a machine that is slow": {verdictInput{view: behindSlow}, v1.OK, "Standing by"},
 		"a follower whose store has failed":        {verdictInput{view: following, health: cluster.Health{StoreFault: "no space"}}, v1.Degraded, "a leads, but this node cannot follow"},
 		"a follower":                               {verdictInput{view: following}, v1.OK, "Standing by"},
 	} {

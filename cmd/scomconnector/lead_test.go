@@ -149,7 +149,7 @@ func pairStatus(url, gone string) v1.Status {
 		Verdict: v1.Verdict{Level: v1.OK, Text: "Delivering: all that SCOM shows has reached Moogsoft."},
 		Members: []v1.Member{
 			{Node: "primary", Role: "Primary", URL: url + "/pair", Voter: true, Leader: true, LastContact: sceneTime, Version: "v0.1.0"},
-			{Node: "secondary", Role: "Secondary", URL: url + "/standby", Voter: true, LastContact: sceneTime, Version: "v0.1.0", Behind: 12},
+			{Node: "secondary", Role: "Secondary", URL: url + "/standby", Voter: true, LastContact: sceneTime, Version: "v0.1.0", Behind: 12, Slow: "is too slow for Timing lan: it stood still"},
 			{Node: "witness", Role: "Witness", URL: gone, LastContact: sceneTime.Add(-time.Hour), Fault: "witness does not answer: i/o timeout"},
 		},
 	}

@@ -69,8 +69,16 @@ func runMembers(t terminal, args []string) error {
 func printMembers(w io.Writer, all []v1.Member) {
 	fmt.Fprintln(w, "MEMBER\tROLE\tPART\tMAINTENANCE\tBEHIND\tLAST CONTACT\tVERSION\tFAULT")
 	for _, m := range all {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Node, m.Role, part(m), inMaintenance(m), count(m.Behind), stamp(m.LastContact), m.Version, harmless(m.Fault))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", m.Node, m.Role, part(m), inMaintenance(m), count(m.Behind), stamp(m.LastContact), m.Version, harmless(trouble(m)))
 	}
+}
+
+// trouble is what is wrong with a member.
+func trouble(m v1.Member) string {
+	if m.Fault == "" && m.Slow != "" {
+		return "its machine " + m.Slow
+	}
+	return m.Fault
 }
 
 func part(m v1.Member) string {
