@@ -17,7 +17,7 @@ import (
 // words are what the pages' templates say things with.
 func (p *page) words() template.FuncMap {
 	return template.FuncMap{
-		"number": number, "when": p.when, "age": p.age, "clock": p.clock, "lasting": lasting, "word": word, "icon": icon, "title": title, "colour": colour,
+		"number": number, "when": p.when, "age": p.age, "answered": p.answered, "clock": p.clock, "lasting": lasting, "word": word, "icon": icon, "title": title, "colour": colour,
 		"lag": lag, "ms": milliseconds, "millis": millis, "bytes": inBytes, "rate": rate, "brief": brief, "cause": causeWord, "scomLine": scomLine, "asked": asked, "wanted": wanted, "ending": ending,
 	}
 }
@@ -52,6 +52,14 @@ func (p *page) age(now, t time.Time) template.HTML {
 		return "never"
 	}
 	return template.HTML(fmt.Sprintf(`<time class="age" datetime="%s" title="%s">%s</time>`, machine(t), template.HTMLEscapeString(p.clock(t)), ago(now, t)))
+}
+
+// answered is the age of a good answer. Who has given none that this node knows of may have given one to another leader.
+func (p *page) answered(now, t time.Time) template.HTML {
+	if t.IsZero() {
+		return "none known yet"
+	}
+	return p.age(now, t)
 }
 
 func machine(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
@@ -168,7 +176,7 @@ func word(state string) string {
 	case "reachable":
 		return "Reachable again"
 	}
-	return "Not tried yet"
+	return "Not known yet"
 }
 
 // asked is what a close request asks for.

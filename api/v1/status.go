@@ -89,10 +89,10 @@ type Pipeline struct {
 	LagKnown   bool      `json:"lagKnown"`   // else LagSeconds says nothing: SCOM was never read to its end yet, or another node leads
 	Sent       uint64    `json:"sent"`
 	Parked     int       `json:"parked"`
-	Remembered int       `json:"remembered"` // ids in the delivered map
-	LastPoll   time.Time `json:"lastPoll,omitzero"`
-	LastSent   time.Time `json:"lastSent,omitzero"`
-	Phase      string    `json:"phase"` // "idle", "polling", "catching up", "waiting for SCOM", ...
+	Remembered int       `json:"remembered"`        // ids in the delivered map
+	LastPoll   time.Time `json:"lastPoll,omitzero"` // under this leader or one before; zero: none is known
+	LastSent   time.Time `json:"lastSent,omitzero"` // so, too
+	Phase      string    `json:"phase"`             // "idle", "polling", "catching up", "waiting for SCOM", ...
 	Progress   string    `json:"progress,omitempty"`
 	LastError  string    `json:"lastError"`
 	Flow       Flow      `json:"flow"`
@@ -123,7 +123,7 @@ type Console struct {
 	InUse    bool   `json:"inUse"`
 	// State is "ok", "failing", "unknown", or "reachable": it failed, another one is in use, and this one answers probes again.
 	State     string    `json:"state"`
-	LastOK    time.Time `json:"lastOk,omitzero"`
+	LastOK    time.Time `json:"lastOk,omitzero"` // under this leader or one before; zero: none is known
 	LatencyMS float64   `json:"latencyMs"`
 	LastError string    `json:"lastError"`
 	// Brief is LastError in a few words that follow the name, LastFailed when that was.
@@ -157,7 +157,7 @@ type LAM struct {
 	Destination string    `json:"destination"`
 	InUse       bool      `json:"inUse"`
 	State       string    `json:"state"`
-	LastOK      time.Time `json:"lastOk,omitzero"`
+	LastOK      time.Time `json:"lastOk,omitzero"` // under this leader or one before; zero: none is known
 	LatencyMS   float64   `json:"latencyMs"`
 	LastError   string    `json:"lastError"`
 	// Brief is LastError in a few words that follow the name, Do what to do about it, LastFailed when that was.

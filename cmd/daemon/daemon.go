@@ -90,6 +90,7 @@ type node struct {
 	found         affairs // by the last status
 	leaders       report  // the leader's, while another node leads
 	outages       outages
+	answered      goodAnswers
 	asking        map[string]time.Time // since when this term's pipelines ask for their first answer
 	file          localFile
 	back          pendingReturn

@@ -98,7 +98,7 @@ func (n *node) unread(p poller.Status, now time.Time) []finding {
 		return nil
 	}
 	f := finding{level: v1.Degraded, cause: scomCause + p.Name, matter: "scom", area: areaSCOM, since: began, over: scomOver,
-		text: "SCOM was not read yet: its first answer takes long.", do: "check the web console and its management server: they take too long"}
+		text: "SCOM has not answered yet since this node began to ask: it takes long.", do: "check the web console and its management server: they take too long"}
 	switch asked := now.Sub(began); {
 	case asked < settling:
 		return nil

@@ -103,7 +103,7 @@ func (r report) show(s *v1.Status) {
 	if r.from == "" {
 		return
 	}
-	s.SCOM, s.LAMs = r.SCOM, r.LAMs
+	s.SCOM, s.LAMs = slices.Clone(r.SCOM), slices.Clone(r.LAMs)
 	for i := range s.Pipelines {
 		for _, p := range r.Pipelines {
 			if p.Name == s.Pipelines[i].Name {

@@ -58,6 +58,7 @@ func (n *node) status() v1.Status {
 	s.SCOM, s.LAMs = n.endpoints(cfg, f, view.Leading)
 	leader := n.leadersReport(view)
 	leader.show(&s)
+	n.carry(&s)
 	found := n.weaknesses(f, view.Leading)
 	for _, e := range encoders {
 		found = append(found, e.warning()...)

@@ -187,7 +187,7 @@ func standingBy(v cluster.View, leader report) string {
 func delivering(in verdictInput) (cause, text string) {
 	for _, p := range in.pipes {
 		if p.LastPoll.IsZero() && p.LastSent.IsZero() { // nothing has come from SCOM, whatever phase that is
-			return "starting", "Starting: waiting for SCOM's first answer."
+			return "starting", "Starting: waiting for SCOM's answer."
 		}
 	}
 	for _, p := range in.pipes {

@@ -52,11 +52,11 @@ func printStatus(t terminal, s *v1.Status) error {
 	}
 	fmt.Fprintln(w, "\nSCOM SERVER\tSTATE\tIN USE\tLAST ANSWER\tLAST ERROR")
 	for _, c := range s.SCOM {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, tried(c.State), yes(c.InUse), stamp(c.LastOK), c.LastError)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", c.Name, tried(c.State), yes(c.InUse), answered(c.LastOK), c.LastError)
 	}
 	fmt.Fprintln(w, "\nMOOG SERVER\tSTATE\tIN USE\tLAST ANSWER\tLAST ERROR")
 	for _, l := range s.LAMs {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, tried(l.State), yes(l.InUse), stamp(l.LastOK), l.LastError)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", l.Name, tried(l.State), yes(l.InUse), answered(l.LastOK), l.LastError)
 	}
 	fmt.Fprintln(w)
 	printMembers(w, s.Members)
@@ -139,7 +139,7 @@ func printOpen(t terminal, s *v1.Status) {
 // tried is the state of a server in words.
 func tried(state string) string {
 	if state == "unknown" {
-		return "not tried yet"
+		return "not known yet"
 	}
 	return state
 }
@@ -156,6 +156,14 @@ func yes(b bool) string {
 		return "yes"
 	}
 	return "-"
+}
+
+// answered is when a server last answered well; none that is known to this node is not none ever.
+func answered(t time.Time) string {
+	if t.IsZero() {
+		return "none known yet"
+	}
+	return stamp(t)
 }
 
 func stamp(t time.Time) string {

@@ -24,7 +24,7 @@ func TestStatusNamesWhatWaitsForAPerson(t *testing.T) {
 	for _, want := range []string{
 		"close requests waiting: 3, the oldest since 2026-01-02 03:04:05Z: scomconnector outbox",
 		"parked: 2 close requests, 4 alerts: scomconnector parked list",
-		"moog1        not tried yet",
+		"moog1        not known yet  yes     none known yet",
 	} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("it lacks %q:\n%s", want, out.String())
