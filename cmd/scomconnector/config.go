@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -136,27 +135,27 @@ func diffConfig(t terminal, args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := p.refused("config apply would refuse it"); err != nil {
+		return err
+	}
 	if n.json {
-		err = printJSON(t, struct {
+		return printJSON(t, struct {
 			Version uint64 `json:"version"`
 			settings.Difference
 		}{p.current.Version, p.diff})
-		return cmp.Or(err, p.refused())
-	}
-	if err := p.refused(); err != nil {
-		return err // what it would change is of no interest before it can be read
 	}
 	p.print(t)
 	return nil
 }
 
-// refused is why apply would refuse the text, as far as the text alone tells.
-func (p *plan) refused() error {
+// refused is why the nodes would refuse the text, as far as the text alone tells: what it would change is of no interest before it
+// can be read.
+func (p *plan) refused(so string) error {
 	_, faults := settings.ParseCluster(settings.ClusterFileName, settings.WithoutMasks(p.text), settings.Options{})
 	if len(faults) == 0 {
 		return nil
 	}
-	return hinted{p.named(fmt.Errorf("config apply would refuse it:\n%w", faults)), "mend what the lines name; nothing was changed"}
+	return hinted{p.named(fmt.Errorf("%s:\n%w", so, faults)), "mend what the lines name; nothing was changed"}
 }
 
 // plan is a text that may take the place of the settings in use.
@@ -300,6 +299,9 @@ func (p *plan) older(ctx context.Context) error {
 
 // apply asks, and puts the text into use.
 func (p *plan) apply(t terminal, n *node) error {
+	if err := p.refused("the settings are not usable"); err != nil {
+		return err
+	}
 	if !n.json {
 		p.print(t)
 	}
