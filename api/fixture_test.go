@@ -15,7 +15,7 @@ func before(d time.Duration) time.Time { return now.Add(-d) }
 // healthy is what the leader of a working three-node cluster shows.
 func healthy() v1.Status {
 	return v1.Status{
-		Node: "primary", Role: "Primary", Version: "v0.1.0", LogLevel: "INFO", Cluster: "scomconnector1", Time: now, Leader: "primary", Term: 7, Epoch: 1,
+		Node: "primary", Role: "Primary", Version: "v0.1.0", LogLevel: "INFO", Cluster: "scomconnector1", Time: now, Leader: "primary", Term: 7, Epoch: 1, Token: "1.primary.7",
 		Verdict: v1.Verdict{Level: v1.OK, Text: "Delivering: all that SCOM shows has reached Moogsoft.", Since: before(26 * time.Hour)},
 		Totals:  v1.Totals{Processed: 1284377, Parked: 2},
 		Pipelines: []v1.Pipeline{{
@@ -41,8 +41,8 @@ func healthy() v1.Status {
 		Store:        v1.Store{WriteMS: 0.31, FreeBytes: 41 << 30},
 		Certificates: []v1.Certificate{{Name: "ClusterTls.CertFile /etc/scomconnector/cluster.crt", Ends: now.Add(400 * 24 * time.Hour)}},
 		Changes: []v1.Change{
-			{At: before(26 * time.Hour), Node: "primary", Term: 7, Epoch: 1, Cause: "failback", Reason: "the Primary took over again after maintenance"},
-			{At: before(27 * time.Hour), Node: "secondary", Term: 6, Epoch: 1, Cause: "maintenance", Reason: "asked for by alice"},
+			{At: before(26 * time.Hour), Node: "primary", Term: 7, Epoch: 1, Token: "1.primary.7", Cause: "failback", Reason: "the Primary took over again after maintenance"},
+			{At: before(27 * time.Hour), Node: "secondary", Term: 6, Epoch: 1, Token: "1.primary.6", Cause: "maintenance", Reason: "asked for by alice"},
 		},
 	}
 }
@@ -157,7 +157,7 @@ func hostile() v1.Status {
 	s.Maintenance = []string{evil}
 	s.Members[0].Slow, s.Members[1].Fault, s.Notes[0].Node, s.Notes[0].Text, s.Archives[0].Name = evil, evil, evil, evil, evil
 	s.Takeover.Refusal, s.Takeover.Warnings = evil, []string{evil}
-	s.Changes[0].Cause = evil
+	s.Changes[0].Cause, s.Changes[0].Token, s.Token = evil, evil, evil
 	s.Changes[0].Reason = evil
 	s.Store.Fault, s.Certificates[0].Fault, s.Certificates[1].Name, s.Config.Author, s.Config.Versions[0].Author = evil, evil, evil, evil, evil
 	s.Outbox.Error = evil

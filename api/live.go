@@ -69,7 +69,7 @@ func dataOf(text string) string {
 // headline is what a person waits for: who leads, whether it delivers, what fails. Figures and ages are not in it.
 func headline(s v1.Status) string {
 	var b strings.Builder
-	fmt.Fprint(&b, s.Verdict, s.Leader, s.Term, s.Epoch, s.Config.Version, s.Parked.Count, s.Refused.Count, s.Outbox.Pending, s.Outbox.Error, s.Maintenance, s.Warnings, s.Store.Fault)
+	fmt.Fprint(&b, s.Verdict, s.Leader, s.Token, s.Config.Version, s.Parked.Count, s.Refused.Count, s.Outbox.Pending, s.Outbox.Error, s.Maintenance, s.Warnings, s.Store.Fault)
 	for _, m := range s.Members {
 		fmt.Fprint(&b, m.Node, m.Voter, m.Part, m.Leader, m.Fault, m.Maintenance)
 	}

@@ -68,6 +68,10 @@ func disturb(v reflect.Value) {
 
 // unshown are fields that the page shows by something else, or not of the entry that is disturbed.
 var unshown = map[string]string{
+	"term":                             "the token has it",
+	"epoch":                            "the token has it",
+	"leaderChanges[].term":             "its token has it",
+	"leaderChanges[].epoch":            "its token has it",
 	"clusterId":                        "for programs: Cluster is its name",
 	"config.author":                    "the newest of the versions has it",
 	"config.at":                        "the newest of the versions has it",

@@ -17,6 +17,7 @@ type Status struct {
 	Leader    string     `json:"leader"` // empty: none is known
 	Term      uint64     `json:"term"`
 	Epoch     uint64     `json:"epoch"`
+	Token     string     `json:"token"` // of that term, as the log writes it: "1.primary.16" is term 16 of epoch 1, begun by primary; empty: nobody has led yet
 	Verdict   Verdict    `json:"verdict"`
 	Totals    Totals     `json:"totals"`
 	Pipelines []Pipeline `json:"pipelines"`
@@ -281,6 +282,7 @@ type Change struct {
 	Node   string    `json:"node"`
 	Term   uint64    `json:"term"`
 	Epoch  uint64    `json:"epoch"`
+	Token  string    `json:"token"` // of that term, as the log writes it
 	Cause  string    `json:"cause"` // formed, elected, lost, takeover, alone, transfer, maintenance, stop, failback, work, witness
 	Reason string    `json:"reason"`
 }

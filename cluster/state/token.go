@@ -27,6 +27,7 @@ func (t Token) Compare(u Token) int {
 // IsZero reports whether no term was ever begun.
 func (t Token) IsZero() bool { return t == Token{} }
 
+// String is the term's one name in the log, in the status and on the page.
 func (t Token) String() string { return fmt.Sprintf("%d.%s.%d", t.Epoch.Number, t.Epoch.Node, t.Term) }
 
 // Refusals of the state machine. They are part of a Result: the command was committed, and changed nothing.

@@ -36,7 +36,7 @@ func (n *node) status() v1.Status {
 	config := st.Config()
 	s := v1.Status{
 		Node: n.opts.Node.NodeID, Role: string(n.opts.Node.Role), Version: n.opts.Version, Time: time.Now().UTC(),
-		Leader: view.Leader, Term: view.Token.Term, Epoch: view.Token.Epoch.Number,
+		Leader: view.Leader, Term: view.Token.Term, Epoch: view.Token.Epoch.Number, Token: named(view.Token),
 		Maintenance: n.inMaintenance(), Takeover: takeover(view.Outlook), Notes: notes(st.Notes()), Archives: archives(view.Archives),
 		Config: n.configState(config), Store: n.store(health), Certificates: n.shownCertificates(),
 	}
@@ -150,9 +150,17 @@ func archives(all []cluster.Archive) []v1.Archive {
 func changes(all []state.Change) []v1.Change {
 	out := make([]v1.Change, 0, len(all))
 	for _, c := range all {
-		out = append(out, v1.Change{At: c.At, Node: c.Node, Term: c.Token.Term, Epoch: c.Token.Epoch.Number, Cause: c.Cause, Reason: c.Reason})
+		out = append(out, v1.Change{At: c.At, Node: c.Node, Term: c.Token.Term, Epoch: c.Token.Epoch.Number, Token: named(c.Token), Cause: c.Cause, Reason: c.Reason})
 	}
 	return out
+}
+
+// named is a term as the log names it; none where nobody has led yet.
+func named(t state.Token) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.String()
 }
 
 func statuses(running []*poller.Pipeline) []poller.Status {

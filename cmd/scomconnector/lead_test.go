@@ -145,7 +145,7 @@ func (s *scene) RemoveMember(_ context.Context, id, _ string) error {
 // pairStatus is what the Primary shows while all is well but for the witness.
 func pairStatus(url, gone string) v1.Status {
 	return v1.Status{
-		Node: "primary", Role: "Primary", Version: "v0.1.0", Time: sceneTime, Leader: "primary", Term: 7, Epoch: 1,
+		Node: "primary", Role: "Primary", Version: "v0.1.0", Time: sceneTime, Leader: "primary", Term: 7, Epoch: 1, Token: "1.primary.7",
 		Verdict: v1.Verdict{Level: v1.OK, Text: "Delivering: all that SCOM shows has reached Moogsoft."},
 		Members: []v1.Member{
 			{Node: "primary", Role: "Primary", URL: url + "/pair", Voter: true, Leader: true, LastContact: sceneTime, Version: "v0.1.0"},

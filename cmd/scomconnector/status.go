@@ -43,8 +43,8 @@ func runStatus(t terminal, args []string) error {
 
 func printStatus(t terminal, s *v1.Status) error {
 	fmt.Fprintf(t.out, "%s: %s\n", strings.ToUpper(string(s.Verdict.Level)), s.Verdict.Sentence())
-	fmt.Fprintf(t.out, "\nnode %s (%s), leader %s, term %d, settings version %d\ntotal alerts processed: %d, parked: %d\n\n",
-		s.Node, s.Role, orNone(s.Leader), s.Term, s.Config.Version, s.Totals.Processed, s.Parked.Count)
+	fmt.Fprintf(t.out, "\nnode %s (%s), leader %s, term %s, settings version %d\ntotal alerts processed: %d, parked: %d\n\n",
+		s.Node, s.Role, orNone(s.Leader), orNone(s.Token), s.Config.Version, s.Totals.Processed, s.Parked.Count)
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "PIPELINE\tCURSOR\tLAG\tSENT\tPHASE\tLAST ERROR")
 	for _, p := range s.Pipelines {
