@@ -26,3 +26,12 @@ func TestWithoutANodeFileThatIsSaidFirst(t *testing.T) {
 		}
 	}
 }
+
+// On Windows the program is on no PATH, installed or not.
+func TestTheInstalledProgramIsCalledWhereItLies(t *testing.T) {
+	for system, want := range map[string]string{"linux": "scomconnector", "windows": `.\scomconnector.exe`} {
+		if got := installed(system); got != want {
+			t.Errorf("on %s: %s, want %s", system, got, want)
+		}
+	}
+}

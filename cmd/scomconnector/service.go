@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -87,7 +88,15 @@ func installService(t terminal, args []string) error {
 	if err != nil {
 		return placeHint(err)
 	}
-	return carry(t, plan, dry, "Installed. scomconnector service start starts it.")
+	return carry(t, plan, dry, "Installed. "+installed(runtime.GOOS)+" service start starts it.")
+}
+
+// installed is how the program is called once it is a service: on Windows it is put on no PATH.
+func installed(system string) string {
+	if system == "windows" {
+		return `.\scomconnector.exe`
+	}
+	return "scomconnector"
 }
 
 // describe fills in what node.json and this process tell.

@@ -230,7 +230,7 @@ func (u *upgrade) print(t terminal, s v1.Status) {
 	}
 	fmt.Fprint(t.out, `There, beside the unpacked new program:
   Linux    sudo ./scomconnector service install && sudo scomconnector service stop && sudo scomconnector service start
-  Windows  scomconnector service stop, put the new scomconnector.exe in place of the old one, scomconnector service start
+  Windows  .\scomconnector.exe service stop, put the new scomconnector.exe in place of the old one, .\scomconnector.exe service start
 Then ask again before the next.
 `)
 }

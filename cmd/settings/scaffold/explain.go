@@ -1,9 +1,11 @@
 package scaffold
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -49,6 +51,40 @@ func (p *plan) Stays(m machine) bool {
 func (p *plan) Moves() bool {
 	return slices.ContainsFunc(p.Machines, func(m machine) bool { return !p.Stays(m) })
 }
+
+// Program is how the program is called where it was unpacked: it is on no PATH yet, and on Windows never.
+func (p *plan) Program() string {
+	if p.windows() {
+		return `.\scomconnector.exe`
+	}
+	return "./scomconnector"
+}
+
+// Sudo stands before what only an administrator may do; on Windows the terminal is one's.
+func (p *plan) Sudo() string {
+	if p.windows() {
+		return ""
+	}
+	return "sudo "
+}
+
+// Run is how the program is called for the node. What was copied to where it looks by itself is not everybody's to read.
+func (p *plan) Run(m machine) string {
+	if p.Stays(m) {
+		return p.Program()
+	}
+	return p.Sudo() + p.Program()
+}
+
+// Elsewhere is how the program is called on the machines of the other kind.
+func (p *plan) Elsewhere() string {
+	if p.windows() {
+		return "an administrator's terminal; on Linux: sudo ./scomconnector"
+	}
+	return `on Windows, in an administrator's terminal: .\scomconnector.exe`
+}
+
+func (p *plan) windows() bool { return cmp.Or(p.GOOS, runtime.GOOS) == "windows" }
 
 // Port of an address.
 func (p *plan) Port(address string) string {

@@ -33,6 +33,8 @@ type Options struct {
 	LogConfig string            // its SCOMConnector.exe.config; empty: beside it or above, if it is there
 	Answers   map[string]string // for what Import asks
 	Out       string            // folder to make the nodes' folders in
+	// GOOS is the system that the commands are printed for; empty: this one.
+	GOOS string
 	// Random is where the operator token comes from; nil is the system's generator.
 	Random io.Reader
 	// Now is when the certificates begin; zero is the present.

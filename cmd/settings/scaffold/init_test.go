@@ -73,7 +73,7 @@ func TestInitWritesTheGoldenFolders(t *testing.T) {
 	for name, o := range map[string]Options{"three": three(), "pair": pair, "etcd": etcd, "one": one, "trial": trial, "ipv6": six, "imported": imported, "imported-and-more": more} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "made")
-			o.Out, o.Now = dir, made
+			o.Out, o.Now, o.GOOS = dir, made, "linux"
 			var out bytes.Buffer
 			if err := Init(o, nil, &out); err != nil {
 				t.Fatal(err)
@@ -85,6 +85,27 @@ func TestInitWritesTheGoldenFolders(t *testing.T) {
 			loads(t, dir)
 			private(t, dir)
 		})
+	}
+}
+
+// What is printed to be typed can be typed as it stands, where the program was unpacked.
+func TestTheCommandsAreThoseOfTheSystem(t *testing.T) {
+	for system, want := range map[string]string{"linux": "    sudo ./scomconnector check\n", "windows": "    .\\scomconnector.exe check\n"} {
+		o := three()
+		o.Out, o.GOOS = filepath.Join(t.TempDir(), "made"), system
+		var out bytes.Buffer
+		if err := Init(o, nil, &out); err != nil {
+			t.Fatal(err)
+		}
+		if n := strings.Count(out.String(), want); n != 3 {
+			t.Errorf("%s: %d times %q, want one a node:\n%s", system, n, want, out.String())
+		}
+		if bare := regexp.MustCompile(`(?m)^ +(sudo )?scomconnector(\.exe)? .*`).FindString(out.String()); bare != "" {
+			t.Errorf("%s: %q is on no PATH", system, bare)
+		}
+		if system == "windows" && strings.Contains(strings.ReplaceAll(out.String(), "on Linux: sudo", ""), "sudo") {
+			t.Errorf("Windows has no sudo:\n%s", out.String())
+		}
 	}
 }
 
