@@ -73,6 +73,11 @@ func TestThePageInARealBrowser(t *testing.T) {
 			if over > 0 {
 				t.Errorf("the page is %d pixels wider than the window", over)
 			}
+			b.ask(`(document.querySelectorAll("time:not(.age)").forEach(e => { e.textContent = "2026-11-28 14:41:26 UTC (2026-11-29 01:41:26 AEDT)"; }),
+				document.documentElement.scrollWidth - document.documentElement.clientWidth)`, &over)
+			if over > 0 {
+				t.Errorf("without its script, and of a node in another zone, the page is %d pixels wider than the window", over)
+			}
 			checkAccess(t, b)
 			for _, c := range b.complaints(node.url) {
 				t.Error(c)

@@ -34,7 +34,7 @@ func (n *node) carry(s *v1.Status) {
 		if before := n.answered[who]; before.After(*at) && !before.After(s.Time) { // else by a clock that is ahead of this one
 			*at = before
 		}
-		if !at.IsZero() {
+		if *at = at.UTC(); !at.IsZero() {
 			known[who] = *at
 		}
 	}

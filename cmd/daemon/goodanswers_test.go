@@ -16,14 +16,15 @@ func TestAGoodAnswerOutlivesItsLeader(t *testing.T) {
 	f.apply(state.Commit{Pipeline: "alerts/default"})
 	n := nodeOf(f, nil)
 	read, sent := time.Now().Add(-time.Minute).UTC(), time.Now().Add(-time.Hour).UTC()
+	cet := time.FixedZone("CET", 3600)
 	n.leaders = report{Level: v1.OK, from: "primary", at: time.Now(),
 		Pipelines: []v1.Pipeline{{Name: "alerts/default", LastPoll: read, LastSent: sent}},
-		SCOM:      []v1.Console{{Name: "scom", URL: "http://scom:80/OperationsManager", LastOK: read}},
+		SCOM:      []v1.Console{{Name: "scom", URL: "http://scom:80/OperationsManager", LastOK: read.In(cet)}},
 		LAMs:      []v1.LAM{{Name: "http://lam:80/events", URL: "http://lam:80/events", Destination: "default", LastOK: sent}}}
 	told := func(when string, read, sent time.Time) {
 		t.Helper()
 		s := n.status()
-		if got := s.SCOM[0]; !got.LastOK.Equal(read) || when != "followed" && got.State != "unknown" {
+		if got := s.SCOM[0]; !got.LastOK.Equal(read) || got.LastOK.Location() != time.UTC || when != "followed" && got.State != "unknown" {
 			t.Errorf("%s: the console is %s, last good answer %v, want %v", when, got.State, got.LastOK, read)
 		}
 		if got := s.LAMs[0]; !got.LastOK.Equal(sent) {
