@@ -76,22 +76,31 @@ func (f *fake) wipe() {
 	})
 }
 
-// backup is what a later restore puts back.
+// backup is what a later restore puts back: leases are part of it, and each has its whole time again.
 func (f *fake) backup() func() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	keys, log, rev, compacted := maps.Clone(f.keys), slices.Clone(f.log), f.revision, f.compact
+	leases := map[int64]time.Duration{}
+	for id, l := range f.leases {
+		leases[id] = l.ttl
+	}
 	return func() {
 		f.wipe()
 		f.change(func() {
-			for k, v := range keys {
-				if v.Lease != 0 {
-					delete(keys, k) // its lease is over by the time of the restore
-				}
+			f.keys, f.log, f.revision, f.compact = maps.Clone(keys), slices.Clone(log), rev, compacted
+			for id, ttl := range leases {
+				f.leases[id] = &fakeLease{ttl: ttl, until: time.Now().Add(ttl), timer: time.AfterFunc(ttl, func() { f.expire(id, false) })}
 			}
-			f.keys, f.log, f.revision, f.compact = keys, log, rev, compacted
 		})
 	}
+}
+
+// count is how many transactions there were.
+func (f *fake) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.txns
 }
 
 // drop drops the history.

@@ -53,11 +53,12 @@ func (n *Node) patience(usual time.Duration, err error) time.Duration {
 var errReload = errors.New("reading everything again")
 
 func (n *Node) followOnce(ctx context.Context) error {
+	before := n.known()
 	rev, items, err := n.readAll(ctx)
 	if err != nil {
 		return err
 	}
-	if err := n.admit(ctx, rev, items); err != nil {
+	if err := n.admit(ctx, before, rev, items); err != nil {
 		return err
 	}
 	if err := n.replica.loaded(rev, items); err != nil {
@@ -114,9 +115,9 @@ func (n *Node) readAll(ctx context.Context) (int64, []keyValue, error) {
 	}
 }
 
-// admit looks whether what was read is this cluster's, and as new as what this node has seen before. What is not is not taken in: the
+// admit looks whether what was read is this cluster's, and as new as what this node had seen before. What is not is not taken in: the
 // error says what to do, unless this node can put it right from its own copy, which it then tries.
-func (n *Node) admit(ctx context.Context, rev int64, items []keyValue) error {
+func (n *Node) admit(ctx context.Context, before heights, rev int64, items []keyValue) error {
 	seen := newReplica()
 	for _, it := range items {
 		if isOwn(it.Key) {
@@ -137,7 +138,7 @@ func (n *Node) admit(ctx context.Context, rev int64, items []keyValue) error {
 	case mine.ClusterID == "" && n.strangers(c.Members):
 		return &trouble{text: fmt.Sprintf("the keys that begin with %s belong to another cluster, whose members are %v: give this one an Etcd.Prefix of its own", n.cfg.Prefix, c.Members), lasting: true}
 	}
-	if rev < n.seenRevision() {
+	if n.hasGoneBack() || before.above(rev, seen) {
 		return n.goneBack(ctx, rev, c.ID, seen)
 	}
 	return n.join(c.ID, rev)

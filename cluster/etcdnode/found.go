@@ -3,7 +3,9 @@ package etcdnode
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -14,11 +16,15 @@ import (
 
 const (
 	// primaryFirst is how long a Secondary leaves it to the Primary to begin a cluster, and restoreAfter is how long a node leaves it to
-	// the last leader, whose copy is the newest, to write back what etcd has lost.
+	// the last leader, whose copy is the newest, to write back what etcd has lost. Who only believes that it was the last one gives the
+	// others askedFor to say otherwise.
 	primaryFirst = 10 * time.Second
 	restoreAfter = 10 * time.Second
+	askedFor     = 2 * time.Second
 	// startLast is what to do until then.
 	startLast = "start the node that led last, if it does not run"
+	// waitForIt is what to do where it goes on by itself.
+	waitForIt = "nothing, it takes some seconds"
 	// importTTL is the lease of a migration: nobody waits for it, and a disk that is busy may take a while.
 	importTTL = 15 * time.Second
 	// plantTime is how long a node that runs may take to write everything.
@@ -43,19 +49,16 @@ func (n *Node) join(clusterID string, rev int64) error {
 func (n *Node) found(ctx context.Context, rev int64) error {
 	n.mu.Lock()
 	n.contact = time.Now()
-	if n.emptySince.IsZero() {
-		n.emptySince = time.Now()
-	}
-	since := n.emptySince
+	since := n.lacksSince()
 	id := n.identity
 	n.mu.Unlock()
 	switch {
 	case n.ownCopy():
-		if n.replica.state.Leader() != n.cfg.NodeID && time.Since(since) < restoreAfter {
-			return &trouble{text: "etcd has lost its keys; waiting for the last leader to write them back", do: startLast}
+		if !n.mayWriteBack() {
+			return n.waitToWriteBack("etcd has lost its keys")
 		}
 		n.log.Error("etcd has lost its keys, as after a new data folder or a deletion; writing back what this node has", "revision", rev)
-		return n.plantAgain(ctx, nil)
+		return n.plantAgain(ctx, nil, 0)
 	case id.ClusterID != "":
 		return &trouble{lasting: true, text: fmt.Sprintf("the keys that begin with %s are gone, and this node belongs to cluster %s, whose state they were: "+
 			"start the other node first if it still runs, restore etcd from a backup, or stop all nodes and delete %s on each to begin anew", n.cfg.Prefix, id.ClusterID, identityPath(n.cfg.DataDir))}
@@ -75,41 +78,112 @@ func (n *Node) found(ctx context.Context, rev int64) error {
 // goneBack is for an etcd that counts from an earlier revision than before: it was restored from a backup, or set up anew. Who has a copy
 // writes it back, unless another node has done so already, which its epoch shows.
 func (n *Node) goneBack(ctx context.Context, rev int64, clusterID string, seen *replica) error {
-	if epoch := decodeValue[epochValue](seen.epoch); !n.ownCopy() || epoch.Number > n.replica.state.Token().Epoch.Number {
+	epoch, k := decodeValue[epochValue](seen.epoch), n.replica.keys()
+	token := n.replica.state.Token()
+	if !n.ownCopy() || epoch.Number > token.Epoch.Number || n.goesOn(seen, k, token) {
 		n.log.Warn("etcd counts anew: it was restored from a backup, or set up anew", "revision", rev, "seen", n.seenRevision())
 		n.mu.Lock()
-		n.seen, n.emptySince = 0, time.Time{}
+		n.seen, n.older, n.emptySince = 0, false, time.Time{}
 		n.mu.Unlock()
 		return n.remember(func(id *identity) { id.ClusterID, id.Revision = clusterID, rev })
 	}
 	n.mu.Lock()
-	if n.emptySince.IsZero() {
-		n.emptySince = time.Now()
-	}
-	since := n.emptySince
+	n.older = true
+	n.lacksSince()
 	n.mu.Unlock()
-	if n.replica.state.Leader() != n.cfg.NodeID && time.Since(since) < restoreAfter {
-		return &trouble{text: "etcd has gone back to an older state; waiting for the last leader to write back what is newer", do: startLast}
+	if t := n.term.Load(); t != nil { // the leader's key may be in the backup, with its lease, and the term go on
+		t.tenure.end(errOtherHistory)
+		return &trouble{text: "etcd has gone back to an older state; this node ends its term, to write back what is newer", do: waitForIt}
+	}
+	own := int64(0)
+	switch by := decodeValue[leaderValue](seen.leader); {
+	case !n.mayWriteBack():
+		return n.waitToWriteBack("etcd has gone back to an older state")
+	case seen.leader != nil && by.Process == n.process:
+		own = seen.leader.Create
+	case seen.leader != nil:
+		return &trouble{text: "etcd has gone back to an older state, and to the lease that " + by.Node + " held then; waiting for its end, to write back what is newer", do: waitForIt}
 	}
 	n.log.Error("etcd has gone back to an older state, as after a restore from a backup; writing back what this node has", "revision", rev, "seen", n.seenRevision())
-	return n.plantAgain(ctx, seen.cluster)
+	return n.plantAgain(ctx, seen.cluster, own)
+}
+
+// lacksSince is since when etcd is known to lack something. n.mu is held.
+func (n *Node) lacksSince() time.Time {
+	if n.emptySince.IsZero() {
+		n.emptySince = time.Now()
+		n.ledThen = n.term.Load() != nil || time.Now().Before(n.heldUntil)
+	}
+	return n.emptySince
+}
+
+// mayWriteBack reports whether this node's copy is the newest, and nobody leads by what etcd held before: another one may have led last, and
+// not be known here. A node that led as etcd lost it knows; one that led last as far as it knows asks the others; any other waits until the
+// lease of whoever led must be over.
+func (n *Node) mayWriteBack() bool {
+	k := n.replica.keys()
+	n.mu.Lock()
+	waited, led := time.Since(n.emptySince), n.ledThen
+	n.mu.Unlock()
+	if last := n.replica.state.Token(); n.replica.state.Leader() == n.cfg.NodeID {
+		if led || waited >= askedFor && !slices.ContainsFunc(slices.Collect(maps.Values(n.peers)), func(p *sibling) bool { return !p.fresh() || p.token().Compare(last) > 0 }) {
+			return true
+		}
+	}
+	return waited >= max(restoreAfter, n.cfg.TTL, decodeValue[leaderValue](k.leader).ttl(0))
+}
+
+// waitToWriteBack says what is waited for until mayWriteBack.
+func (n *Node) waitToWriteBack(what string) error {
+	if n.replica.state.Leader() == n.cfg.NodeID {
+		return &trouble{text: what + "; asking the other nodes for a newer copy before this one is written back", do: waitForIt}
+	}
+	return &trouble{text: what + "; waiting for the last leader to write back what is newer", do: startLast}
+}
+
+// goesOn reports whether the leader that this node knows goes on in the older etcd, having lost nothing that was committed: it has looked
+// itself meanwhile.
+func (n *Node) goesOn(seen *replica, k keys, token state.Token) bool {
+	n.mu.Lock()
+	since := n.emptySince
+	n.mu.Unlock()
+	return token.Term != 0 && seen.leader != nil && uint64(seen.leader.Create) == token.Term && decodeValue[leaderValue](seen.leader).Process != n.process &&
+		modOf(seen.commit) >= modOf(k.commit) && !since.IsZero() && time.Since(since) > restoreAfter+n.cfg.TTL
+}
+
+// wentBack notes that etcd shows an older state than it did, which reading it again would not tell any more once this node writes there.
+func (n *Node) wentBack() {
+	n.mu.Lock()
+	n.older = true
+	n.mu.Unlock()
+	n.readAgain()
+}
+
+// hasGoneBack reports whether etcd is known to hold an older state than it did.
+func (n *Node) hasGoneBack() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.older
 }
 
 // plantAgain writes this node's copy to an etcd that has lost it, or has gone back to an older one: in a new epoch, since its revisions,
-// by which terms are counted, begin anew.
-func (n *Node) plantAgain(ctx context.Context, old *keyValue) error {
+// by which terms are counted, begin anew. own is the create revision of a leader's key that this process has left there; 0: there is none.
+func (n *Node) plantAgain(ctx context.Context, old *keyValue, own int64) error {
 	ctx, cancel := context.WithTimeout(ctx, plantTime)
 	defer cancel()
 	token := n.highest()
 	p := planting{
-		state: n.replica.state, clusterID: n.replica.state.ClusterID(), old: modOf(old),
+		state: n.replica.state, clusterID: n.replica.state.ClusterID(), old: modOf(old), own: own,
 		epoch: state.Epoch{Number: token.Epoch.Number + 1, Node: n.cfg.NodeID},
 	}
 	if err := n.plant(ctx, p); err != nil {
+		if errors.Is(err, errReload) {
+			pause(ctx, retryEtcd)
+		}
 		return err
 	}
 	n.mu.Lock()
-	n.seen, n.identity.Revision = 0, 0 // of another history
+	n.seen, n.identity.Revision, n.older = 0, 0, false // of another history
 	n.mu.Unlock()
 	n.log.Info("what etcd had lost was written back", "epoch", p.epoch.Number)
 	return errReload
@@ -121,6 +195,7 @@ type planting struct {
 	clusterID string
 	epoch     state.Epoch
 	old       int64              // the last revision of the cluster's key; 0: there is none
+	own       int64              // the create revision of this process's own leader's key; 0: there is none
 	told      func(done, of int) // told how many transactions are carried out; nil: nobody asks
 	anew      bool               // nobody runs: requests that stand there were left by something else, and go
 }
@@ -139,7 +214,7 @@ func (n *Node) plant(ctx context.Context, p planting) error {
 	}
 	defer n.revoke(lease)
 	me := leaderValue{Node: n.cfg.NodeID, Process: n.process, TTL: int(ttl / time.Second)}
-	out, err := n.kv.Txn(ctx, []cond{created(keyLeader, 0), modified(keyCluster, p.old)},
+	out, err := n.kv.Txn(ctx, []cond{created(keyLeader, p.own), modified(keyCluster, p.old)},
 		[]op{{kind: opPut, key: keyLeader, value: encodeJSON(me), lease: lease}}, nil)
 	if err != nil {
 		return err
@@ -147,7 +222,7 @@ func (n *Node) plant(ctx context.Context, p planting) error {
 	if !out.OK {
 		return errReload // another one is at it, or has done it
 	}
-	guard := []cond{created(keyLeader, out.Revision), modified(keyCluster, p.old)}
+	guard := []cond{created(keyLeader, cmp.Or(p.own, out.Revision)), modified(keyCluster, p.old)}
 	steps := p.steps()
 	for i, ops := range steps {
 		if p.told != nil {

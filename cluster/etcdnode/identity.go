@@ -99,6 +99,21 @@ func (n *Node) remember(f func(*identity)) error {
 	return nil
 }
 
+// heights are how far this node knows etcd to have come. In one history they only grow.
+type heights struct {
+	revision int64
+	commit   int64 // of the commit's key
+}
+
+// known is taken before a reading that is to be held against it: a leader goes on writing meanwhile.
+func (n *Node) known() heights { return heights{n.seenRevision(), modOf(n.replica.keys().commit)} }
+
+// above reports whether what was read later is of an earlier time: etcd was restored from a backup, or set up anew. The revision alone does
+// not tell for long, since others may write to that etcd. Where somebody has deleted the commit's key it tells nothing.
+func (h heights) above(rev int64, seen *replica) bool {
+	return rev < h.revision || seen.commit != nil && seen.commit.Mod < h.commit
+}
+
 // seenRevision is the highest revision that this node knows etcd to have had.
 func (n *Node) seenRevision() int64 {
 	heard := n.replica.keys().revision

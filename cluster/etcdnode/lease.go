@@ -62,6 +62,13 @@ func (t *tenure) left() time.Duration {
 	return max(0, time.Until(t.deadline))
 }
 
+// until is how long others cannot lead, as far as the last renewal goes.
+func (t *tenure) until() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.deadline
+}
+
 func (t *tenure) end(why error) {
 	t.cancel(why)
 	t.mu.Lock()

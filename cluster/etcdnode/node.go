@@ -39,12 +39,15 @@ type Node struct {
 	identity   identity
 	cleanStart bool
 	seen       int64     // highest revision
+	older      bool      // etcd has gone back to an older state, and nobody has put that right yet: its revision may pass the old one meanwhile
 	contact    time.Time // last answer of etcd with a majority; zero: none yet
 	trouble    string    // why there is none now
 	doing      string    // what to do about it
 	lasting    bool      // only a person can mend it
 	said       string    // what of it was logged last
-	emptySince time.Time // since when etcd holds no cluster
+	emptySince time.Time // since when etcd holds no cluster, or an older state of it
+	ledThen    bool      // this node was the leader then, without doubt
+	heldUntil  time.Time // how long the lease of this node's last term kept others from leading; zero: it was given away
 	leftAsked  time.Time // when the leader's lease was last looked at, and when the answer came
 	leftAt     time.Time
 	leftFor    time.Duration

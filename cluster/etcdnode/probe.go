@@ -34,7 +34,11 @@ func (n *Node) probe(ctx context.Context) {
 		if !k.synced {
 			continue // follow is reading
 		}
-		if out.Revision < k.revision || modOf(out.Found[0]) != modOf(k.cluster) || modOf(out.Found[3]) <= k.revision && !same(out.Found[3], k.epoch) {
+		if out.Revision < k.revision || out.Found[2] != nil && out.Found[2].Mod < modOf(k.commit) {
+			n.wentBack()
+			continue
+		}
+		if modOf(out.Found[0]) != modOf(k.cluster) || modOf(out.Found[3]) <= k.revision && !same(out.Found[3], k.epoch) {
 			n.log.Warn("etcd does not hold what this node has read there: reading everything again", "revision", out.Revision, "seen", k.revision)
 			n.readAgain()
 			continue

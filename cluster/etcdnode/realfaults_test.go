@@ -4,6 +4,7 @@ package etcdnode
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -192,6 +193,25 @@ func TestRealDataFolderRebuilt(t *testing.T) {
 		if now := w.Node("primary").View().Token; now.Epoch.Number <= before.Epoch.Number {
 			t.Errorf("the token was %v and is %v", before, now)
 		}
+	})
+}
+
+// A backup of a real etcd holds leases as well, and the leader of when it was taken leads still.
+func TestRealBackupRestoredUnderItsLeader(t *testing.T) {
+	overEtcd(t, 1, func(w *world) {
+		file := filepath.Join(t.TempDir(), "snapshot")
+		w.etcd.Ctl("snapshot", "save", file)
+		w.commit(50)
+		before := w.Node("primary").View().Token
+		m := w.etcd.Members[0]
+		m.Kill()
+		m.Restore(file)
+		m.Start()
+		w.etcd.Ready()
+		w.Eventually(time.Minute, "a new epoch", func() bool {
+			v := w.Node("primary").View()
+			return v.Leader != "" && v.Token.Epoch.Number > before.Epoch.Number
+		})
 	})
 }
 

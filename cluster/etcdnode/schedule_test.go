@@ -45,6 +45,9 @@ type schedule struct {
 	wg    sync.WaitGroup
 	quiet atomic.Bool // lead moves no cursor
 
+	saved   func() // restores the last backup; nil: there is none of this history
+	savedAt int64  // last revision of the commit's key in it
+
 	mu    sync.Mutex // guards what follows
 	live  map[string]clustertest.Node
 	acked map[string]func(*state.State) bool
@@ -96,6 +99,7 @@ var gentle = []fault{
 // rough is all there is: what etcd loses, the nodes write back.
 var rough = append(append([]fault{}, gentle...),
 	fault{"wipe", func(s *schedule, _ string) { s.loses((*fake).wipe) }},
+	fault{"backup", (*schedule).backup}, fault{"backup restored", (*schedule).restoreBackup},
 	fault{"keys deleted", func(s *schedule, _ string) { s.loses(func(f *fake) { f.hand(op{kind: opDeleteAll}) }) }},
 )
 
@@ -203,9 +207,42 @@ func (s *schedule) agree() {
 	s.c.Agree(time.Minute)
 }
 
+func (s *schedule) backup(string) {
+	s.saved = s.r.etcd.backup()
+	s.r.etcd.change(func() { s.savedAt = s.r.etcd.keys[keyCommit].Mod })
+}
+
+// restoreBackup has the etcd go back to the last backup of this history.
+func (s *schedule) restoreBackup(string) {
+	if s.saved == nil {
+		return
+	}
+	s.mend()
+	var epoch uint64
+	older := false
+	s.r.etcd.change(func() { epoch, older = s.r.etcd.epoch(), s.r.etcd.keys[keyCommit].Mod > s.savedAt })
+	s.saved()
+	if s.rng.IntN(3) == 0 { // others write there
+		s.r.etcd.change(func() { s.r.etcd.revision += 10_000 })
+		s.saved = nil
+	}
+	s.c.Eventually(time.Minute, "what is newer is written back", func() (back bool) {
+		s.r.etcd.change(func() { back = !older || s.r.etcd.epoch() > epoch })
+		return back
+	})
+	s.c.Leader(time.Minute)
+}
+
+// epoch is the epoch's number. f.mu is held.
+func (f *fake) epoch() uint64 {
+	k := f.keys[keyEpoch]
+	return decodeValue[epochValue](&k).Number
+}
+
 // loses has the etcd lose what it holds once all nodes have it; they write it back.
 func (s *schedule) loses(how func(*fake)) {
 	s.mend()
+	s.saved = nil
 	how(s.r.etcd)
 	s.c.Eventually(time.Minute, "the keys are written back", func() (back bool) {
 		s.r.etcd.change(func() { _, back = s.r.etcd.keys[keyCluster] })

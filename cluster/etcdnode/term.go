@@ -196,10 +196,14 @@ func (n *Node) contest(ctx context.Context, lead func(context.Context, cluster.T
 	go t.writer() // t.written says when it has ended
 	n.runLead(ctx, t, lead)
 	n.term.Store(nil)
-	over := t.tenure.ctx.Err() != nil
-	if over && !errors.Is(context.Cause(t.tenure.ctx), errResigned) {
+	held := time.Time{}
+	if t.tenure.ctx.Err() != nil && !errors.Is(context.Cause(t.tenure.ctx), errResigned) {
 		n.lost.Add(1)
+		held = t.tenure.until()
 	}
+	n.mu.Lock()
+	n.heldUntil = held
+	n.mu.Unlock()
 	t.tenure.end(errResigned)
 	<-t.written
 	aside.Wait()
@@ -235,6 +239,10 @@ func (n *Node) acquire(ctx context.Context) (*term, error) {
 			n.readAgain()
 		}
 	}
+	if err == nil && at <= k.revision { // a new revision is higher than all that were seen
+		n.readAgain()
+		err = errOtherHistory
+	}
 	if err != nil {
 		go n.revoke(lease) // bounded by itself
 		return nil, err
@@ -245,13 +253,17 @@ func (n *Node) acquire(ctx context.Context) (*term, error) {
 	}, nil
 }
 
-// release deletes the leader's key if it is still this term's, and the lease; a node that was closed does as a killed one would.
+// release deletes the leader's key if it is still this term's, and the lease; a node that was closed does as a killed one would. In an etcd
+// that has gone back nobody is to lead before what it lacks was written back, so the key stays there until then.
 func (n *Node) release(t *term) {
 	t.tenure.end(errResigned)
 	select {
 	case <-n.stopped:
 		return
 	default:
+	}
+	if n.hasGoneBack() {
+		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), attemptTime)
 	defer cancel()

@@ -379,6 +379,11 @@ func (t *term) txn(ops []op, install func(fresh bool) error) error {
 			t.tenure.end(errNotOurs)
 			return cluster.ErrTermOver
 		}
+		if commit != nil && commit.Mod < modOf(t.draft.commit) {
+			n.wentBack()
+			t.tenure.end(errOtherHistory)
+			return cluster.ErrTermOver
+		}
 		n.noteHand([]string{keyCommit})
 		t.draft.commit = commit
 	}

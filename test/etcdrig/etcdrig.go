@@ -137,6 +137,18 @@ func (m *Member) Wipe() {
 	}
 }
 
+// Restore fills the data folder of an etcd of one member from a file that `etcdctl snapshot save` has made; the process must not run.
+func (m *Member) Restore(snapshot string) {
+	m.etcd.t.Helper()
+	m.Wipe()
+	cmd := exec.CommandContext(m.etcd.t.Context(), "etcdctl", "snapshot", "restore", snapshot, "--name", m.name, "--data-dir", m.folder(),
+		"--initial-cluster", m.name+"="+m.peer, "--initial-advertise-peer-urls", m.peer)
+	cmd.Env = append(os.Environ(), "ETCDCTL_API=3")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		m.etcd.t.Fatalf("etcdctl snapshot restore: %v\n%s", err, out)
+	}
+}
+
 // Ready waits until a majority answers through the first member that runs.
 func (e *Etcd) Ready() {
 	e.t.Helper()
