@@ -139,7 +139,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err != nil {
 		return err
 	}
-	n.log.Info("node started", "node", opts.Node.NodeID, "role", opts.Node.Role, "version", opts.Version, "page", opts.Node.AdvertiseUrl)
+	n.changes().Info("node started", "node", opts.Node.NodeID, "role", opts.Node.Role, "version", opts.Version, "page", opts.Node.AdvertiseUrl)
 	return n.serve(ctx, server, ln)
 }
 

@@ -61,7 +61,7 @@ func (n *node) considerLeaving(ctx context.Context, v cluster.View) {
 	if i < 0 || flags[i].Sticky || flags[i].Start == v.Start || v.Leader == "" || !v.CleanStart && time.Since(n.started) < stableFor {
 		return
 	}
-	n.log.Info("the maintenance of this node ends, since it was restarted", "clean", v.CleanStart)
+	n.changes().Info("the maintenance of this node ends, since it was restarted", "clean", v.CleanStart)
 	n.propose(ctx, state.SetMaintenance{Node: v.NodeID, Start: flags[i].Start, Author: "restart of " + v.NodeID, At: time.Now().UTC()})
 }
 

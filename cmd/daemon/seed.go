@@ -62,10 +62,10 @@ func (n *node) propose(ctx context.Context, op state.Op) {
 
 func (n *node) compareFile(c state.ConfigVersion) {
 	if !n.differs(c) {
-		n.log.Info("cluster-wide settings in use", "version", c.Version, "author", c.Author)
+		n.changes().Info("cluster-wide settings in use", "version", c.Version, "author", c.Author)
 		return
 	}
-	n.log.Info("the local settings file differs from the cluster's settings, which are in use",
+	n.changes().Info("the local settings file differs from the cluster's settings, which are in use",
 		"file", n.opts.ClusterFile, "version", c.Version, "hint", aboutFile(n.opts.ClusterFile, c.Text))
 }
 

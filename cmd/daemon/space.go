@@ -29,7 +29,7 @@ func (n *node) considerSpace(ctx context.Context, v cluster.View, r *roomless) {
 			n.log.Debug("no handover although the disk is nearly full", "to", to, "lacks", theirs.lacks(), "error", err)
 			continue
 		}
-		n.log.Warn("the disk of this node is nearly full: handing over to one that has room", "to", to)
+		n.changes().Warn("the disk of this node is nearly full: handing over to one that has room", "to", to)
 		order, cancel := context.WithTimeout(ctx, orderTime)
 		err := n.handOver(order, to, cluster.Reason{Cause: cluster.CauseWork, Text: v.NodeID + ": " + self.Space})
 		cancel()

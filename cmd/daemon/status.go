@@ -397,7 +397,7 @@ func (n *node) failing() []string {
 
 // watch logs the verdict's sentence whenever it has changed for good, and counts changes of leadership.
 func (n *node) watch(ctx context.Context) {
-	said := verdictLog{log: n.log}
+	said := verdictLog{log: n.changes()}
 	var shown supervised
 	var term state.Token
 	tick := time.NewTicker(time.Second)

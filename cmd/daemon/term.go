@@ -73,10 +73,10 @@ const (
 // goesOn says what is in use from now on.
 func (n *node) goesOn(what string, was footing) {
 	if what == otherSettings {
-		n.log.Info(what, "version", n.state().Config().Version, "was", was.version)
+		n.changes().Info(what, "version", n.state().Config().Version, "was", was.version)
 		return
 	}
-	n.log.Info(what)
+	n.changes().Info(what)
 }
 
 // changeTime is how long the batch in flight may hold up a change of the settings: as long as a LAM may take to answer, and

@@ -315,3 +315,11 @@ func withoutFigures(s string) string {
 		return ""
 	})
 }
+
+// changes is the log for what changes a state: where it keeps back what was said before, of these lines it keeps back none.
+func (n *node) changes() hclog.Logger {
+	if l, keepsBack := n.log.(interface{ Milestones() hclog.Logger }); keepsBack {
+		return l.Milestones()
+	}
+	return n.log
+}

@@ -238,7 +238,7 @@ func (n *node) considerWork(ctx context.Context, v cluster.View, l *lack) {
 			n.log.Debug("no handover for lack of work", "to", to, "lacks", theirs.lacks(), "error", err)
 			continue
 		}
-		n.log.Warn("this node cannot deliver and hands over to one that can", "to", to, "reason", mine.lacks())
+		n.changes().Warn("this node cannot deliver and hands over to one that can", "to", to, "reason", mine.lacks())
 		if err := n.handOver(ctx, to, cluster.Reason{Cause: cluster.CauseWork, Text: mine.lacks()}); err != nil {
 			n.log.Warn("the handover did not succeed", "to", to, "error", err)
 			l.next = time.Now().Add(workAgain)

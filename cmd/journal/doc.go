@@ -8,8 +8,9 @@
 // The levels are the words that operators know from the original: OFF FATAL ERROR WARN INFO DEBUG ALL. hclog knows no FATAL; here it
 // is the lines that carry the key "fatal": the last ones of a node that cannot go on.
 //
-// What says the same again and again (a console that comes and goes every few seconds) is written a few times, and then once in
-// half an hour with its number; from DEBUG on everything is written.
+// What says the same again and again (a console that comes and goes every few seconds) is written a few times, and then with its
+// number after a minute, after two, and so on, at last once in half an hour; from DEBUG on everything is written. What changes a
+// state, such as who leads or which settings are in use, is always written at once: see Milestones.
 //
 // Each event is one line: an error of several parts has them in it, with "; " between.
 //

@@ -43,6 +43,7 @@ var levels = map[string]hclog.Level{
 // Journal is an open log. It may be used concurrently.
 type Journal struct {
 	logger, audit hclog.Logger
+	all           hclog.Logger // as logger, and keeps nothing back
 	fatalOnly     atomic.Bool
 	talkative     atomic.Bool // DEBUG or more: nothing is kept back
 	repeats       *repeats
@@ -63,18 +64,19 @@ func Open(cfg Config, console io.Writer) (*Journal, error) {
 		Name: "scomconnector", JSONFormat: cfg.Format == "json", TimeFormat: "2006-01-02T15:04:05.000Z07:00",
 		Mutex: new(sync.Mutex), Output: out, Level: hclog.Info,
 	}
-	j.audit = oneLine{hclog.New(&o)}.Named("audit")
+	audit := hclog.New(&o)
+	j.audit = oneLine{audit, audit}.Named("audit")
 	if events != nil {
 		o.Output = both{out, events}
 	}
 	o.Exclude = j.exclude
-	j.logger = oneLine{hclog.New(&o)}
+	filtered := hclog.New(&o)
 	o.Exclude = nil
-	told := hclog.New(&o)
+	j.all = hclog.New(&o)
+	j.logger = oneLine{filtered, j.all}
 	j.repeats = &repeats{all: map[string]*repeat{}, tell: func(r *repeat) {
-		if j.logger.GetLevel() <= r.level {
-			told.Log(r.level, "the same was said again and again", "times", r.kept, "last", r.last)
-		}
+		msg, args := r.line()
+		j.all.Log(r.level, msg, args...)
 	}}
 	if err := j.SetLevel(cmp.Or(cfg.Level, "INFO")); err != nil {
 		return nil, errors.Join(err, j.Close())
@@ -138,6 +140,10 @@ func (j *Journal) SetLevel(word string) error {
 	j.fatalOnly.Store(level == "FATAL")
 	j.talkative.Store(level == "DEBUG" || level == "ALL")
 	j.logger.SetLevel(levels[level])
+	j.all.SetLevel(levels[level])
+	if level == "FATAL" { // what is fatal goes to logger
+		j.all.SetLevel(hclog.Off)
+	}
 	return nil
 }
 

@@ -14,7 +14,12 @@ import (
 const (
 	// manyTimes a line is written before it is only counted: who comes and goes three times is a matter of its own each time.
 	manyTimes = 4
-	// countFor is how long it is counted before one line tells how often it was.
+	// soonest is how long it is counted before one line tells how often it was, twice that the next time, and so on up to countFor:
+	// what ends after a few times more is then not told half an hour late.
+	soonest = time.Minute
+	// instant is for how long the very same line, with nothing between, says nothing new.
+	instant = time.Second
+	// countFor is how long a line must not have come for it to be forgotten, too.
 	countFor = 30 * time.Minute
 	// maxCounted lines are told apart; what comes beyond is written.
 	maxCounted = 1000
@@ -29,18 +34,31 @@ type repeats struct {
 	mu  sync.Mutex // guards what follows
 	all map[string]*repeat
 	end bool
+
+	before   string // the line before this one, and when it came
+	beforeAt time.Time
 }
 
 type repeat struct {
 	level   hclog.Level
-	last    string // as text
+	last    string    // as text
+	at      time.Time // of that
 	written int
-	kept    int // back, since the last line
+	kept    int           // back, since the last line
+	wait    time.Duration // before these are told
 	timer   *time.Timer
 }
 
+// line is what is told of those kept back. A single one is told as it was.
+func (r *repeat) line() (msg string, args []any) {
+	if r.kept == 1 {
+		return r.last, []any{"said", r.at.UTC().Format(time.RFC3339)}
+	}
+	return "the same was said again and again", []any{"times", r.kept, "last", r.last}
+}
+
 // milestone marks a line of which each is written: whoever reads the end of a log must not find an old one there, such as that this
-// node leads, without that it leads no more.
+// node leads, without that it leads no more. For a line without such a value there is Milestones.
 type milestone interface {
 	Milestone()
 }
@@ -63,16 +81,22 @@ func (r *repeats) keepBack(level hclog.Level, msg string, args []any) bool {
 		if len(r.all) >= maxCounted || r.end {
 			return false
 		}
-		one = &repeat{level: level}
+		one = &repeat{level: level, wait: soonest}
 		one.timer = time.AfterFunc(countFor, func() { r.turn(key, one) })
 		r.all[key] = one
 	}
-	if one.written < manyTimes {
+	now := time.Now()
+	stutter := one.written > 0 && line == r.before && now.Sub(r.beforeAt) < instant
+	r.before, r.beforeAt = line, now
+	if one.written < manyTimes && !stutter {
 		one.written++
 		return false
 	}
+	if one.kept == 0 {
+		one.timer.Reset(one.wait)
+	}
 	one.kept++
-	one.last = line
+	one.last, one.at = line, now
 	return true
 }
 
@@ -88,6 +112,7 @@ func (r *repeats) turn(key string, one *repeat) {
 		delete(r.all, key)
 	} else {
 		one.kept = 0
+		one.wait = min(2*one.wait, countFor)
 		one.timer.Reset(countFor)
 	}
 	r.mu.Unlock()

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"scomconnector/cluster"
 )
 
@@ -38,6 +40,73 @@ func TestAMilestoneIsNeverKeptBack(t *testing.T) {
 	}
 }
 
+// What changes a state is written each time, at once: the settings may well change for a fifth time within half an hour.
+func TestWhatChangesAStateIsNeverKeptBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		j := open(t, Config{}, &out)
+		log := j.Logger().(interface{ Milestones() hclog.Logger }).Milestones().Named("daemon")
+		for i := range 20 {
+			log.Info("delivery goes on with the changed settings", "version", i)
+			log.Info("OK: Standing by.")
+		}
+		if n := strings.Count(out.String(), "\n"); n != 40 || !strings.Contains(out.String(), "scomconnector.daemon: delivery goes on") {
+			t.Errorf("%d lines of 40:\n%s", n, out.String())
+		}
+		out.Reset()
+		for _, level := range []string{"ERROR", "FATAL", "OFF"} {
+			j.SetLevel(level)
+			if log.Warn("no"); level != "ERROR" {
+				log.Error("no")
+			}
+		}
+		if out.Len() > 0 {
+			t.Errorf("below the level there is %q", out.String())
+		}
+	})
+}
+
+// What was kept back once is told as it was, with its time, and soon: the second or third minute is not over yet when a state is read.
+func TestWhatWasKeptBackOnceIsToldAsItWas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		j := open(t, Config{}, &out)
+		for i := range manyTimes + 1 {
+			j.Logger().Named("etcd").Info("an endpoint can be used again", "endpoint", i)
+			time.Sleep(2 * time.Second)
+		}
+		out.Reset()
+		time.Sleep(soonest)
+		synctest.Wait()
+		if got, want := out.String(), "[INFO]  scomconnector: an endpoint can be used again endpoint=4: said=2000-01-01T00:00:08Z\n"; !strings.HasSuffix(got, want) {
+			t.Errorf("after %v it says %q, want %q", soonest, got, want)
+		}
+	})
+}
+
+// Who tries four times within a moment says so once, and how often.
+func TestAStutterIsOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		j := open(t, Config{}, &out)
+		for range 2 {
+			for range 4 {
+				j.Logger().Error("writing back what this node has", "revision", 7)
+				time.Sleep(10 * time.Millisecond)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if n := strings.Count(out.String(), "\n"); n != 2 {
+			t.Errorf("two tries make %d lines, want 2:\n%s", n, out.String())
+		}
+		time.Sleep(soonest)
+		synctest.Wait()
+		if !strings.Contains(out.String(), `times=6 last="writing back`) {
+			t.Errorf("it does not say how often:\n%s", out.String())
+		}
+	})
+}
+
 // What flaps for an hour makes a handful of lines, the last of which is not old; what is fatal, what differs, and what people
 // change, is never kept back; and from DEBUG on nothing is.
 func TestWhatIsSaidAgainAndAgainIsCounted(t *testing.T) {
@@ -50,11 +119,11 @@ func TestWhatIsSaidAgainAndAgainIsCounted(t *testing.T) {
 			log.Warn("console failed", "console", "scom1", "error", fmt.Sprintf("HTTP 50%d after %d ms", i%4, i))
 			time.Sleep(time.Second)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(2 * soonest)
 		synctest.Wait()
 		told := out.String()
-		if n := lines(); n != manyTimes+2 {
-			t.Errorf("an hour makes %d lines, want %d:\n%s", n, manyTimes+2, told)
+		if n := lines(); n != manyTimes+6 { // after 1, 3, 7, 15, 31 and 61 minutes
+			t.Errorf("an hour makes %d lines, want %d:\n%s", n, manyTimes+6, told)
 		}
 		sum := manyTimes
 		for _, m := range regexp.MustCompile(`times=(\d+)`).FindAllStringSubmatch(told, -1) {
