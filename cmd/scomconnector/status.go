@@ -82,7 +82,10 @@ func printStatus(t terminal, s *v1.Status) error {
 }
 
 func behind(p v1.Pipeline) string {
-	if p.Phase != "" && !p.LagKnown {
+	switch {
+	case p.Phase == "": // nobody reads SCOM, or this node does not know how that goes
+		return "–"
+	case !p.LagKnown:
 		return "unknown: SCOM not read to its end yet"
 	}
 	return fmt.Sprintf("%.1f s", p.LagSeconds)

@@ -10,6 +10,7 @@ import (
 func TestStatusClaimsNoLagBeforeSCOMWasRead(t *testing.T) {
 	for want, p := range map[string]v1.Pipeline{
 		"unknown: SCOM not read to its end yet": {Phase: "waiting for SCOM", LastPoll: time.Now()},
+		"–":                                     {},
 		"0.0 s":                                 {Phase: "idle", LagKnown: true},
 		"3600.0 s":                              {Phase: "waiting for SCOM", LagSeconds: 3600, LagKnown: true},
 	} {
