@@ -105,6 +105,17 @@ func TestServersInAWord(t *testing.T) {
 	}
 }
 
+// What the page tells to type can be typed: config diff wants the file.
+func TestPageSaysHowTheFileDiffers(t *testing.T) {
+	const how = "<code>scomconnector config diff SCOMConnectorConfig.json</code> in its folder shows how"
+	if page := string(show(t, broken())); !strings.Contains(page, how) {
+		t.Errorf("the page does not say %q", how)
+	}
+	if page := string(show(t, healthy())); strings.Contains(page, "config diff") {
+		t.Error("the page of a node whose file is in use tells to compare it")
+	}
+}
+
 func TestPageOffersTheTakeoverWhereItIsPossible(t *testing.T) {
 	page := string(show(t, lonely()))
 	for _, want := range []string{"2026-01-02 03:04:13 UTC (04:04:13 CET)</time>", ">in 8 s</time>", "2026-01-02 03:03:25 UTC (04:03:25 CET)</time>", "3 entries that this node does not have", `<a href="/maintenance">Take over on this node`} {
