@@ -21,7 +21,7 @@ func healthy() v1.Status {
 		Pipelines: []v1.Pipeline{{
 			Name: "alerts/default", Cursor: before(32 * time.Second), LagSeconds: 0.8, LagKnown: true, Sent: 1284377, Remembered: 812,
 			LastPoll: before(time.Second), LastSent: before(9 * time.Second), Phase: "idle",
-			Flow: v1.Flow{Polls: v1.Step{Count: 46800, PerMinute: 30}, Read: v1.Step{Count: 90210, PerMinute: 12.6}, Sent: v1.Step{Count: 90214, PerMinute: 12.6}, Accepted: v1.Step{Count: 90209, PerMinute: 11.6}, Waiting: 1}, LatenessSeconds: 3.4,
+			Flow: v1.Flow{Since: before(26 * time.Hour), RatesKnown: true, Polls: v1.Step{Count: 46800, PerMinute: 30}, Read: v1.Step{Count: 90210, PerMinute: 12.6}, Sent: v1.Step{Count: 90214, PerMinute: 12.6}, Accepted: v1.Step{Count: 90209, PerMinute: 11.6}, Waiting: 1}, LatenessSeconds: 3.4,
 		}},
 		SCOM: []v1.Console{
 			{Name: "scom1.contoso.com", URL: "https://scom1.contoso.com/OperationsManager", Priority: 1, InUse: true, State: "ok", LastOK: before(time.Second), LatencyMS: 143},

@@ -105,6 +105,21 @@ func TestServersInAWord(t *testing.T) {
 	}
 }
 
+// A rate of some seconds is none, and the counts say since when they are.
+func TestPageShowsRatesOnceThereAreSome(t *testing.T) {
+	s := healthy()
+	page := string(show(t, s))
+	for _, want := range []string{"<span>30/min</span>", "; 12/min now", `Counts are since <time datetime="2026-01-01T01:04:05Z">`} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	s.Pipelines[0].Flow.RatesKnown = false
+	if page := string(show(t, s)); strings.Contains(page, "/min") || !strings.Contains(page, "46,800") {
+		t.Error("the page shows rates that are not known, or not the counts")
+	}
+}
+
 // What the page tells to type can be typed: config diff wants the file.
 func TestPageSaysHowTheFileDiffers(t *testing.T) {
 	const how = "<code>scomconnector config diff SCOMConnectorConfig.json</code> in its folder shows how"

@@ -27,7 +27,9 @@ type view struct {
 	LagClass     string
 	Waiting      int     // over all pipelines
 	AcceptedRate float64 // per minute, over all pipelines
-	ParkedNow    int     // alerts, and close requests
+	RatesKnown   bool
+	CountsSince  *time.Time // of the pipelines; nil: not known
+	ParkedNow    int        // alerts, and close requests
 }
 
 // summary is the state of a kind of servers in a word.
@@ -62,6 +64,10 @@ func newView(s v1.Status, refresh bool) view {
 		v.Slowest = max(v.Slowest, p.LagSeconds)
 		v.Waiting += p.Flow.Waiting
 		v.AcceptedRate += p.Flow.Accepted.PerMinute
+		v.RatesKnown = v.RatesKnown || p.Flow.RatesKnown
+		if since := p.Flow.Since; !since.IsZero() {
+			v.CountsSince = &since
+		}
 	}
 	if !v.Working { // the leader has not begun
 		v.LagUnknown = s.Leader != "" && s.Leader == s.Node

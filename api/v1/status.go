@@ -101,13 +101,16 @@ type Pipeline struct {
 	LatenessSeconds float64 `json:"latenessSeconds"`
 }
 
-// Flow is what has gone through a pipeline since its leader's term began, step by step. Zero on the other nodes.
+// Flow is what has gone through a pipeline since it began, step by step: with its leader's term, or when settings, a secret or a
+// cursor changed last. Zero where nobody knows.
 type Flow struct {
-	Polls    Step `json:"polls"`    // completely read answers of SCOM
-	Read     Step `json:"read"`     // changes in them that were new and had to go out
-	Sent     Step `json:"sent"`     // handed to a LAM; what is tried again counts again
-	Accepted Step `json:"accepted"` // taken by a LAM
-	Waiting  int  `json:"waiting"`  // read and not yet accepted
+	Since      time.Time `json:"since,omitzero"` // when it began
+	RatesKnown bool      `json:"ratesKnown"`     // else perMinute says nothing: it began just now
+	Polls      Step      `json:"polls"`          // completely read answers of SCOM
+	Read       Step      `json:"read"`           // changes in them that were new and had to go out
+	Sent       Step      `json:"sent"`           // handed to a LAM; what is tried again counts again
+	Accepted   Step      `json:"accepted"`       // taken by a LAM
+	Waiting    int       `json:"waiting"`        // read and not yet accepted
 }
 
 // Step is one of them.

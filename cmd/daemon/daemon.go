@@ -337,6 +337,7 @@ func (n *node) setRunning(p []*poller.Pipeline, e []namedEncoder, w *poller.Writ
 	}
 	n.running, n.encoders, n.closing = p, e, w
 	if w != nil {
+		n.flows.begin(time.Now())
 		n.drained = make(chan struct{})
 	}
 }
