@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -26,6 +27,7 @@ type replica struct {
 	cluster  *keyValue
 	epoch    *keyValue
 	leader   *keyValue
+	leaderAt time.Time // since when it is that one
 	handover *keyValue
 	commit   *keyValue
 	stores   map[string]string         // pipeline -> store
@@ -60,6 +62,7 @@ type keys struct {
 	revision, newest                         int64
 	synced                                   bool
 	cluster, epoch, leader, handover, commit *keyValue
+	leaderAt                                 time.Time
 	vacated                                  vacancy
 	changed                                  <-chan struct{}
 }
@@ -67,7 +70,7 @@ type keys struct {
 func (r *replica) keys() keys {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return keys{r.revision, r.newest, r.synced, r.cluster, r.epoch, r.leader, r.handover, r.commit, r.vacated, r.changed}
+	return keys{r.revision, r.newest, r.synced, r.cluster, r.epoch, r.leader, r.handover, r.commit, r.leaderAt, r.vacated, r.changed}
 }
 
 func (r *replica) tell() {
@@ -92,6 +95,7 @@ func (r *replica) loaded(revision int64, items []keyValue) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	vacated := r.foundVacant(fresh)
+	r.noteLeader(r.leader, fresh.leader)
 	r.state.Replace(fresh.state)
 	r.revision, r.synced = revision, true
 	r.cluster, r.epoch, r.leader, r.handover, r.commit = fresh.cluster, fresh.epoch, fresh.leader, fresh.handover, fresh.commit
@@ -319,6 +323,7 @@ func (r *replica) hearRevision(events []event) (reload bool, err error) {
 		}
 	}
 	if told {
+		r.noteLeader(before, r.leader)
 		r.noteVacancy(before, rev)
 		r.tell()
 	}
@@ -444,6 +449,12 @@ func (r *replica) pipelineOf(store string) string {
 		}
 	}
 	return ""
+}
+
+func (r *replica) noteLeader(before, now *keyValue) {
+	if now != nil && (before == nil || before.Create != now.Create || !bytes.Equal(before.Value, now.Value)) {
+		r.leaderAt = time.Now()
+	}
 }
 
 func (r *replica) noteVacancy(before *keyValue, rev int64) {

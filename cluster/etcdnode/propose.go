@@ -123,7 +123,16 @@ func (n *Node) leader() (nodeID string, known bool) {
 	if k.leader == nil || !n.inContact() {
 		return "", false
 	}
-	return decodeValue[leaderValue](k.leader).Node, true
+	l := decodeValue[leaderValue](k.leader)
+	if n.usesOurName(l) {
+		return "", false
+	}
+	return l.Node, true
+}
+
+// usesOurName reports whether another process has this node's name: mostly the one before, whose lease has not ended, or a backup of etcd.
+func (n *Node) usesOurName(l leaderValue) bool {
+	return l.Node == n.cfg.NodeID && l.Process != n.process
 }
 
 // inContact reports whether a majority of etcd has answered lately.

@@ -2,6 +2,7 @@ package etcdnode
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,5 +193,37 @@ func TestADataFolderIsOneProcesss(t *testing.T) {
 		if err := again.Close(); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// A leader that was killed and started again at once, as systemd does, finds its own name in etcd until that lease ends: neither does it lead, nor
+// was it cloned.
+func TestANodeDoesNotTakeItsLastProcessForALeader(t *testing.T) {
+	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+		time.Sleep(time.Minute) // as long as it likes
+		terms := len(c.Leads())
+		c.Crash("primary")
+		c.Start("primary")
+		for len(c.Leads()) == terms {
+			v := c.Node("primary").View()
+			if v.Leader != "" || v.Alarm != "" {
+				t.Fatalf("leader %q, alarm %q, while the lease of its last process goes on", v.Leader, v.Alarm)
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+}
+
+func TestAClonedNodeIsTold(t *testing.T) {
+	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+		lease, _, err := r.etcd.client("clone").Grant(t.Context(), time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.etcd.revokeLeaders()
+		r.etcd.hand(op{kind: opPut, key: keyLeader, value: encodeJSON(leaderValue{Node: "primary", Process: "another", TTL: 5}), lease: lease})
+		c.Eventually(time.Minute, "the clone is named", func() bool { return strings.Contains(c.Node("primary").View().Alarm, "stop the one that was cloned") })
+		r.etcd.hand(remove(keyLeader))
+		c.Leader(time.Minute)
 	})
 }

@@ -48,6 +48,8 @@ func (n *Node) View() cluster.View {
 		v.Waiting, v.Do = n.trouble, n.doing
 	case !k.synced:
 		v.Waiting, v.Do = "reading what stands in etcd", "nothing yet: it has just begun"
+	case n.usesOurName(decodeValue[leaderValue](k.leader)):
+		v.Waiting, v.Do = "the lease of a process of this node that led has not ended", fmt.Sprintf("nothing: it ends within %v", decodeValue[leaderValue](k.leader).ttl(n.cfg.TTL))
 	case stillLeads:
 		v.Waiting, v.Do = "the leader's key is gone before its time, and its leader may go on until its lease has ended", fmt.Sprintf("nothing: another node leads after %v at most", k.vacated.by.ttl(n.cfg.TTL))
 	}
@@ -58,7 +60,7 @@ func (n *Node) View() cluster.View {
 		alarms = append(alarms, n.wrong)
 	}
 	n.mu.Unlock()
-	if l := decodeValue[leaderValue](k.leader); l.Node == n.cfg.NodeID && l.Process != n.process && n.inContact() && time.Since(n.opened) > 2*n.cfg.TTL {
+	if l := decodeValue[leaderValue](k.leader); n.usesOurName(l) && n.inContact() && time.Since(k.leaderAt) > 2*max(n.cfg.TTL, l.ttl(0)) {
 		alarms = append(alarms, fmt.Sprintf("another process called %s leads: stop the one that was cloned", l.Node))
 	}
 	var told []string
