@@ -258,7 +258,11 @@ func (w *Writeback) Stands(waiting []Close) []string {
 		case note != "":
 			texts[i] = note
 		case status.Error != "" && !status.Since.IsZero():
-			texts[i] = "waiting for SCOM since " + status.Since.Format("Jan 2 15:04:05 UTC")
+			since := status.Since
+			if c.At.After(since) { // it came while SCOM was away
+				since = c.At.UTC()
+			}
+			texts[i] = "waiting for SCOM since " + since.Format("Jan 2 15:04:05 UTC")
 		default:
 			texts[i] = "its turn is next"
 		}

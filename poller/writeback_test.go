@@ -231,6 +231,29 @@ func TestFiveThousandClosesWaitOutAnHourAndAreDrainedWithinTenSeconds(t *testing
 	})
 }
 
+// A request that came while SCOM was away has not waited since before it was there.
+func TestARequestWaitsSinceItCame(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newWriteRig(t)
+		r.scom.setFault(faultAll(alert.FaultTransport))
+		r.begin()
+		r.scom.set(1, 0, 0)
+		r.out.close(1)
+		r.pass(time.Minute)
+		since := r.w.Status().Since
+		came := time.Now().UTC()
+		got := r.w.Stands([]Close{{ID: "a", Alert: id(1), At: since.Add(-time.Second)}, {ID: "b", Alert: id(2), At: came}})
+		for i, at := range []time.Time{since, came} {
+			if want := "waiting for SCOM since " + at.Format("Jan 2 15:04:05 UTC"); got[i] != want {
+				t.Errorf("request %d: %q, want %q", i, got[i], want)
+			}
+		}
+		r.scom.setFault(nil)
+		r.pass(time.Hour)
+		r.end()
+	})
+}
+
 func TestScomAwayForDaysParksNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newWriteRig(t)
