@@ -106,8 +106,10 @@ func (r report) show(s *v1.Status) {
 	s.SCOM, s.LAMs = slices.Clone(r.SCOM), slices.Clone(r.LAMs)
 	for i := range s.Pipelines {
 		for _, p := range r.Pipelines {
-			if p.Name == s.Pipelines[i].Name {
-				s.Pipelines[i] = p
+			if own := &s.Pipelines[i]; p.Name == own.Name {
+				// What is replicated is newer here, and agrees with the totals.
+				p.Cursor, p.Sent, p.Parked, p.Remembered = own.Cursor, own.Sent, own.Parked, own.Remembered
+				*own = p
 			}
 		}
 	}

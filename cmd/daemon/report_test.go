@@ -78,6 +78,19 @@ func TestAnyNodeTellsWhatTheLeaderSays(t *testing.T) {
 	}
 }
 
+// What is replicated is this node's own word, as the totals are: the leader's is some seconds old.
+func TestWhatIsReplicatedIsNotTakenFromTheLeader(t *testing.T) {
+	own := v1.Pipeline{Name: "p", Sent: 90, Remembered: 12, Parked: 1, Cursor: time.UnixMilli(2000)}
+	s := v1.Status{Totals: v1.Totals{Processed: 90}, Pipelines: []v1.Pipeline{own}}
+	theirs := v1.Pipeline{Name: "p", Sent: 88, Remembered: 11, Cursor: time.UnixMilli(1000), Phase: "idle", LagSeconds: 3, LagKnown: true}
+	report{from: "primary", Pipelines: []v1.Pipeline{theirs}}.show(&s)
+	want := own
+	want.Phase, want.LagSeconds, want.LagKnown = theirs.Phase, theirs.LagSeconds, theirs.LagKnown
+	if got := s.Pipelines[0]; got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 // Of a leader that is out of contact nothing is told as its present word.
 func TestALeaderOutOfContactSaysNothing(t *testing.T) {
 	f := newFakeCluster(t, 3, "secondary", "primary").seeded("")
