@@ -59,7 +59,7 @@ func TestReleasesAreReproducible(t *testing.T) {
 	}
 	unpacked := unpack(t, filepath.Join(one, "scomconnector-v9.9.9-linux-amd64.tar.gz"))
 	zipped := listed(t, filepath.Join(one, "scomconnector-v9.9.9-windows-amd64.zip"))
-	for _, name := range []string{"README.md", "LICENSE", "CHANGELOG.md", "deploy/RUNBOOK.md", "deploy/Dockerfile", "deploy/compose.yaml", "deploy/haproxy.cfg", "deploy/moogsoft/AlertMgr.js"} {
+	for _, name := range []string{"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "api/openapi.yaml", "test/README.md", "deploy/RUNBOOK.md", "deploy/Dockerfile", "deploy/compose.yaml", "deploy/haproxy.cfg", "deploy/moogsoft/AlertMgr.js"} {
 		if _, err := os.Stat(filepath.Join(unpacked, name)); err != nil {
 			t.Error(err)
 		}

@@ -40,6 +40,9 @@ func main() {
 	}
 }
 
+// documents are there to read beside deploy/: the README, and what it leads to.
+var documents = []string{"README.md", "LICENSE", "CHANGELOG.md", "CONTRIBUTING.md", "api/openapi.yaml", "test/README.md"}
+
 // entry is one file of an archive.
 type entry struct {
 	name string // within the archive
@@ -108,7 +111,10 @@ func one(ctx context.Context, version, out, name, goos, arch string, stamp time.
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build: %w\n%s", err, text)
 	}
-	entries := []entry{{binary, built, true}, {"README.md", "README.md", false}, {"LICENSE", "LICENSE", false}, {"CHANGELOG.md", "CHANGELOG.md", false}}
+	entries := []entry{{binary, built, true}}
+	for _, file := range documents {
+		entries = append(entries, entry{name: file, path: filepath.FromSlash(file)})
+	}
 	deploy, err := deployed()
 	if err != nil {
 		return "", err
