@@ -38,6 +38,29 @@ func readReadme(t *testing.T) readme {
 	return r
 }
 
+// The address of planned work is that of a form: a browser that opens it changes nothing, and whoever reads so must press its button.
+func TestPlannedWorkInABrowserTakesAClick(t *testing.T) {
+	button := regexp.MustCompile(`<button type="submit"[^>]*>([^<]+)</button>`)
+	form, err := os.ReadFile("../api/maintenance.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := button.FindSubmatch(form)
+	if m == nil {
+		t.Fatal("the form has no button")
+	}
+	for _, name := range []string{"../README.md", "../deploy/RUNBOOK.md"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, found := strings.Cut(string(text), "/maintenance?node=primary&action=enter`")
+		if says, _, _ := strings.Cut(after, "\n"); !found || !strings.Contains(says, "*"+string(m[1])+"*, with the operator token") {
+			t.Errorf("%s does not say that its address wants a click on %q and the token", name, m[1])
+		}
+	}
+}
+
 // commandLine finds the program's command and what follows it, whatever way the program is called.
 var commandLine = regexp.MustCompile(`(?:^|\s)(?:go run )?(?:\./cmd/|\./)?scomconnector(?:\.exe)? ([a-z][a-z-]*)((?: .*)?)$`)
 
