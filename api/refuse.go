@@ -20,6 +20,8 @@ var (
 	ErrRewind = errors.New("the cursor stays where it is")
 	// ErrNoLeader: nobody could take the write; nothing was changed.
 	ErrNoLeader = errors.New("the cluster has no leader")
+	// ErrStalled: nobody can take writes at present; nothing was changed.
+	ErrStalled = errors.New("nothing was changed")
 	// ErrElsewhere: another node must be asked; the wrapping names it.
 	ErrElsewhere = errors.New("this node does not poll")
 	// ErrNoEvent: there is nothing in a parked entry that a LAM could be sent.
@@ -94,6 +96,7 @@ var refusals = []struct {
 	{ErrInvalid, http.StatusUnprocessableEntity, "mend what the lines name and send the text again; nothing was changed"},
 	{ErrRewind, http.StatusUnprocessableEntity, "scomconnector cursors show, and /api/v1/cursors, name the pipelines and how far back each may be put"},
 	{ErrNoLeader, http.StatusServiceUnavailable, "nothing was changed; see /api/v1/status for what the cluster waits for, then try again"},
+	{ErrStalled, http.StatusServiceUnavailable, "the status page says what to mend, then try again"},
 	{ErrElsewhere, http.StatusConflict, "ask the leader: /api/v1/status names it"},
 	{ErrNoEvent, http.StatusConflict, "once the cause is mended, scomconnector cursors rewind has SCOM read again from a time on; parked remove takes the entry away"},
 	{ErrAway, http.StatusServiceUnavailable, "it stays parked; try again once the destination takes events: the status page shows it"},

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"scomconnector/cluster/state"
@@ -141,12 +142,27 @@ type View struct {
 	Do string
 	// Alarm is a fault between the nodes that only a person can mend, in one sentence; else empty.
 	Alarm string
+	// Stall is why nothing can be committed although a leader may be there; the zero value: it can.
+	Stall Stall
 	// Start counts the starts of this node's process on its data; CleanStart: the one before ended as planned.
 	Start      uint64
 	CleanStart bool
 	Outlook    Outlook
 	Archives   []Archive // newest first
 }
+
+// Stall is why nothing can be committed now, whoever leads. As an error it says that nothing was changed.
+type Stall struct {
+	Text  string // a clause
+	Do    string
+	Since time.Time
+}
+
+func (s Stall) Error() string { return s.Text }
+
+// FreeEtcd is what to do about an etcd whose database is full.
+const FreeEtcd = "free it: `etcdctl compact $(etcdctl endpoint status -w json | grep -o '\"revision\":[0-9]*' | head -1 | cut -d: -f2)`, " +
+	"then `etcdctl defrag --cluster`, then `etcdctl alarm disarm`, and turn on auto-compaction"
 
 // Outlook is whether this node could take over by force, and what that would mean.
 type Outlook struct {
@@ -226,3 +242,6 @@ type Endpoint struct {
 	SizeBytes int64         // of its database
 	Took      time.Duration // the last answer
 }
+
+// Full reports whether its etcd takes no writes, since a member's database has come to its quota.
+func (e Endpoint) Full() bool { return strings.Contains(e.Alarm, "NOSPACE") }

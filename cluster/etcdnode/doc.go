@@ -3,7 +3,7 @@
 // Open starts a node, Run then leads whenever this node can, Close ends it, as with raftnode; what an etcd is asked for stands in kv.go,
 // and client.go asks it. The pieces: a copy of everything, read once and kept by a watch (follow.go, copy.go); leadership by a lease and
 // guarded transactions (term.go, lease.go, transfer.go); one goroutine that writes (write.go) and folds (fold.go); how a prefix becomes a
-// cluster, and what is done when etcd has lost it (found.go); close requests and forwarded proposals (propose.go); the other members
+// cluster, and what is done when etcd has lost it (found.go); an etcd that takes no writes (stall.go); close requests and forwarded proposals (propose.go); the other members
 // (peers.go); which keys there are (layout.go); and, while no node runs, the state on its way from or to another backend (migrate.go).
 //
 // Why it is so:

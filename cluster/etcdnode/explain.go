@@ -18,6 +18,8 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"scomconnector/cluster"
 )
 
 // explain says what is wrong with an endpoint, in an operator's words. gRPC hides what happened below it, so where a call came to no
@@ -67,7 +69,7 @@ func explainAnswer(err error, cfg Config) string {
 	case is(rpctypes.ErrAuthNotEnabled, rpctypes.ErrGRPCAuthNotEnabled):
 		return "it knows no users, since authentication is off there: remove Etcd.User and Etcd.Password, or turn it on with etcdctl auth enable"
 	case is(rpctypes.ErrNoSpace, rpctypes.ErrGRPCNoSpace):
-		return "its database is full: compact and defragment it, then etcdctl alarm disarm; turn on auto-compaction"
+		return "its database is full, and it takes no writes: " + cluster.FreeEtcd
 	case is(rpctypes.ErrInvalidAuthToken, rpctypes.ErrGRPCInvalidAuthToken):
 		return "its etcd has forgotten this log-on; logging on again"
 	case is(rpctypes.ErrRequestTooLarge, rpctypes.ErrGRPCRequestTooLarge, rpctypes.ErrTooManyOps, rpctypes.ErrGRPCTooManyOps):

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+
 	"scomconnector/cluster"
 )
 
@@ -29,6 +31,7 @@ type fake struct {
 	slow     time.Duration // each call takes so long
 	refuse   error         // what each call is answered
 	refused  int           // how many were
+	locked   error         // what each write is answered
 }
 
 type fakeLease struct {
@@ -232,6 +235,9 @@ func (c *fakeClient) Txn(ctx context.Context, when []cond, then, orElse []op) (o
 			return outcome{}, errors.New("duplicate key given in txn request: " + o.key)
 		}
 		seen[o.key] = true
+		if o.kind == opPut && c.locked != nil {
+			return outcome{}, c.locked
+		}
 		if o.kind == opPut && o.lease != 0 && c.leases[o.lease] == nil {
 			return outcome{}, errNoLease
 		}
@@ -330,6 +336,9 @@ func (c *fakeClient) Grant(ctx context.Context, ttl time.Duration) (int64, time.
 		return 0, 0, err
 	}
 	defer c.mu.Unlock()
+	if errors.Is(c.locked, rpctypes.ErrNoSpace) {
+		return 0, 0, c.locked
+	}
 	c.next++
 	id := c.next
 	c.leases[id] = &fakeLease{ttl: ttl, until: time.Now().Add(ttl), timer: time.AfterFunc(ttl, func() { c.expire(id, false) })}
@@ -374,6 +383,9 @@ func (c *fakeClient) Endpoints() []cluster.Endpoint {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := cluster.Endpoint{URL: "http://fake"}
+	if errors.Is(c.locked, rpctypes.ErrNoSpace) {
+		e.Alarm = "memberID:1 alarm:NOSPACE"
+	}
 	if c.down || c.cut[c.node] {
 		e.Fault = "it does not answer"
 	}

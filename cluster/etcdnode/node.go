@@ -51,7 +51,8 @@ type Node struct {
 	leftAsked  time.Time // when the leader's lease was last looked at, and when the answer came
 	leftAt     time.Time
 	leftFor    time.Duration
-	leftOf     int64  // that lease
+	leftOf     int64 // that lease
+	refusals   writeRefusals
 	wrong      string // what somebody has done to the keys; for people
 	wrongAt    time.Time
 	ran        chan struct{} // closed when Run has returned; nil before it was called
@@ -136,6 +137,7 @@ func (n *Node) open(ctx context.Context, reg prometheus.Registerer) (err error) 
 	if n.kv = n.cfg.store; n.kv == nil {
 		n.kv = newClient(n.cfg, n.log)
 	}
+	n.kv = noting{n.kv, n}
 	return nil
 }
 

@@ -25,6 +25,9 @@ func (n *Node) Propose(ctx context.Context, op state.Op) (state.Result, error) {
 		return n.accept(ctx, a)
 	}
 	for {
+		if s := n.stall(); s.Text != "" {
+			return state.Result{}, s
+		}
 		res, err := n.tryPropose(ctx, op, data)
 		if !errors.Is(err, cluster.ErrTermOver) && !errors.Is(res.Err, cluster.ErrTermOver) {
 			return res, err
@@ -94,8 +97,11 @@ func (n *Node) accept(ctx context.Context, q state.Accept) (state.Result, error)
 				}
 				return state.Result{ID: id}, nil
 			case err != nil:
-				under = true
+				under = under || stallOf(err, n.cfg).Text == ""
 			}
+		}
+		if s := n.stall(); s.Text != "" && !under {
+			return state.Result{}, s
 		}
 		if err := n.pauseOrEnd(ctx); err != nil {
 			if under {

@@ -4,13 +4,17 @@ package etcdnode
 
 import (
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
 	"scomconnector/test/etcdrig"
 )
@@ -264,4 +268,44 @@ func TestRealEtcdPausedLongerThanTheLease(t *testing.T) {
 		w.etcd.Members[0].Go()
 		w.newTerm(terms)
 	})
+}
+
+// An etcd at its quota lets the leader keep its lease and take no step. The cure that is shown mends it.
+func TestRealEtcdThatIsFull(t *testing.T) {
+	needEtcd(t)
+	t.Parallel()
+	e := etcdrig.Start(t, 1, "--quota-backend-bytes", "3000000")
+	w := clustertest.NewOver(t, clustertest.Pair, newRealRig(t, clustertest.Pair, e, DefaultPrefix))
+	w.Start()
+	w.Voters(2, time.Minute)
+	w.Leader(time.Minute)
+	all(t, w, 0, 5)
+	cl, err := clientv3.New(clientv3.Config{Endpoints: e.URLs()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cl.Close()
+	for err == nil {
+		_, err = cl.Put(t.Context(), "filler", strings.Repeat("x", 1000000))
+	}
+	ids := []string{"primary", "secondary"}
+	w.Eventually(20*time.Second, "both say so", func() bool {
+		return !slices.ContainsFunc(ids, func(id string) bool { return !strings.Contains(w.Node(id).View().Stall.Text, "is full") })
+	})
+	_, cure, _ := strings.Cut(cluster.FreeEtcd, ": ")
+	for i, command := range strings.Split(cure, "`") {
+		if i%2 == 0 {
+			continue
+		}
+		sh := exec.CommandContext(t.Context(), "sh", "-ec", command) // as an operator types it
+		sh.Env = append(os.Environ(), "ETCDCTL_API=3", "ETCDCTL_ENDPOINTS="+strings.Join(e.URLs(), ","))
+		if out, err := sh.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", command, err, out)
+		}
+	}
+	w.Eventually(20*time.Second, "writes are taken", func() bool {
+		return !slices.ContainsFunc(ids, func(id string) bool { return w.Node(id).View().Stall.Text != "" })
+	})
+	all(t, w, 5, 5)
+	holds(t, w, 10)
 }

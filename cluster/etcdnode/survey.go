@@ -1,6 +1,7 @@
 package etcdnode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,8 +55,9 @@ type Seen struct {
 
 // Keys is what the etcd shows of our keys, and of itself as a whole.
 type Keys struct {
-	Fault string // why they cannot be read and written, or that they are another cluster's; empty: all is well
-	Exist bool   // a node has made them
+	Fault  string // why they cannot be read and written, or that they are another cluster's; empty: all is well
+	Unread bool   // what follows is not known
+	Exist  bool   // a node has made them
 	// Leader is the NodeID of who holds the leader's lease, which would last for LeaseLeft; empty: nobody.
 	Leader     string
 	LeaseLeft  time.Duration
@@ -161,17 +163,18 @@ func (c *client) lookAtKeys(ctx context.Context, cl *clientv3.Client) (k Keys) {
 	defer cancel()
 	// The condition never holds, and the right to write is asked for all the same.
 	never := clientv3.Compare(clientv3.CreateRevision(c.prefix+keyCommit), "=", math.MaxInt64)
-	r, err := cl.Txn(ctx).If(never).Then(clientv3.OpPut(c.prefix+keyCommit, "")).
-		Else(clientv3.OpGet(c.prefix+keyCluster), clientv3.OpGet(c.prefix+keyLeader)).Commit()
+	reads := []clientv3.Op{clientv3.OpGet(c.prefix + keyCluster), clientv3.OpGet(c.prefix + keyLeader)}
+	r, err := cl.Txn(ctx).If(never).Then(clientv3.OpPut(c.prefix+keyCommit, "")).Else(reads...).Commit()
 	if err != nil {
-		if k.Fault = explainAnswer(err, c.cfg); k.Fault == "" {
-			k.Fault = err.Error()
+		k.Fault = cmp.Or(explainAnswer(err, c.cfg), err.Error())
+		if r, err = cl.Txn(ctx).If(never).Else(reads...).Commit(); err != nil { // what may not be written may be read
+			k.Unread = true
+			return k
 		}
-		return k
 	}
 	if kvs := r.Responses[0].GetResponseRange().Kvs; len(kvs) > 0 {
 		k.Exist = true
-		k.Fault = c.strange(decodeValue[clusterValue](&keyValue{Value: kvs[0].Value}))
+		k.Fault = cmp.Or(k.Fault, c.strange(decodeValue[clusterValue](&keyValue{Value: kvs[0].Value})))
 	}
 	if kvs := r.Responses[1].GetResponseRange().Kvs; len(kvs) > 0 {
 		k.Leader = decodeValue[leaderValue](&keyValue{Value: kvs[0].Value}).Node

@@ -87,6 +87,9 @@ func (n *Node) Run(ctx context.Context, lead func(context.Context, cluster.Term)
 		var timer <-chan time.Time
 		if wait == 0 {
 			wait = lookAround
+			if n.stall().Text != "" {
+				wait = stalledPause
+			}
 		}
 		timer = time.After(wait)
 		select {

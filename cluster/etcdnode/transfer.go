@@ -35,6 +35,9 @@ func (n *Node) heir() (nodeID, why string) {
 // fit says why the member may not be handed leadership.
 func (n *Node) fit(nodeID string) error {
 	p := n.peers[nodeID]
+	if s := n.stall(); s.Text != "" { // also the handover is a write
+		return s
+	}
 	switch {
 	case nodeID == n.cfg.NodeID:
 		return fmt.Errorf("%s is this node", nodeID)
@@ -147,6 +150,9 @@ func (n *Node) Transfer(ctx context.Context, nodeID string, why cluster.Reason) 
 	for {
 		if n.leads(nodeID) {
 			return nil
+		}
+		if s := n.stall(); s.Text != "" {
+			return s
 		}
 		before := n.replica.state.Token()
 		err := n.orderTransfer(ctx, nodeID, why)

@@ -33,6 +33,7 @@ func (n *Node) View() cluster.View {
 	s := n.replica.state
 	v := cluster.View{NodeID: n.cfg.NodeID, State: s, Token: s.Token()}
 	v.Leader, _ = n.leader()
+	v.Stall = n.stall()
 	if t := n.term.Load(); t != nil {
 		v.Leading = t.leading.Load() && t.tenure.left() > 0
 	}

@@ -69,6 +69,7 @@ func TestFailbackWaitsForAPrimaryThatIsWell(t *testing.T) {
 		"out of contact":        {before: away, held: "out of contact (timeout)"},
 		"behind":                {before: edit("secondary", func(m *cluster.MemberView) { m.Applied = 9 }), held: "applied entry 0 of 9"},
 		"unable to work":        {before: unable, held: "does not reach SCOM"},
+		"nothing committed":     {before: func(c *fakeCluster) { c.view.Stall.Text = "etcd takes no writes" }, held: "etcd takes no writes"},
 		"silent":                {before: func(c *fakeCluster) { c.answer("primary", nil) }, held: "does not answer"},
 		"with other settings":   {before: func(c *fakeCluster) { c.answer("primary", fit(7)) }, held: "settings in use"},
 		"restarted on the way":  {later: edit("primary", func(m *cluster.MemberView) { m.Start++ }), after: 110 * time.Second},

@@ -79,10 +79,10 @@ func (n *node) watchLeaders(ctx context.Context) {
 	}
 }
 
-// working reports whether somebody leads who may: raft knows of a leader, and its term has begun. A witness or a node in
-// maintenance leads only until somebody else can.
+// working reports whether somebody leads who may, and can: raft knows of a leader, and its term has begun. A witness or a node in
+// maintenance leads only until somebody else can, and where nothing can be committed nobody delivers.
 func working(v cluster.View) bool {
-	if v.Leader == "" || v.State.Leader() != v.Leader || v.State.InMaintenance(v.Leader) {
+	if v.Stall.Text != "" || v.Leader == "" || v.State.Leader() != v.Leader || v.State.InMaintenance(v.Leader) {
 		return false
 	}
 	m, ok := member(v, v.Leader)
@@ -228,6 +228,8 @@ func leaderless(v cluster.View) (what, do string) {
 	}
 	page := self.Url + "/maintenance"
 	switch {
+	case v.Stall.Text != "":
+		return v.Stall.Text, v.Stall.Do
 	case len(barred) > 0 && (v.Leader != "" || slices.ContainsFunc(barred, func(id string) bool { return !slices.Contains(away, id) })):
 		what = "nobody may lead: " + list(barred) + " in maintenance"
 		if len(away) > 0 {

@@ -179,10 +179,11 @@ func TestWhatALeaderlessNodeSays(t *testing.T) {
 			c.view.Outlook = cluster.Outlook{Possible: true, LastHeard: time.Now().Add(-time.Minute)}
 		}, "",
 			"although most nodes are in contact", "ClusterAddress", false},
-		"all are there":       {3, nil, "", "no leader is known", "ClusterAddress", false},
-		"an alarm":            {3, func(c *fakeCluster) { c.view.Alarm = "primary is of another cluster" }, "", "of another cluster", "mend what", false},
-		"waiting":             {3, func(c *fakeCluster) { c.view.Waiting = "waiting for primary to form the cluster" }, "", "waiting for primary", "start the nodes", false},
-		"waiting for an etcd": {2, func(c *fakeCluster) { c.view.Waiting, c.view.Do = "etcd does not answer", "mend it" }, "", "etcd does not answer", "mend it", false},
+		"all are there":        {3, nil, "", "no leader is known", "ClusterAddress", false},
+		"an alarm":             {3, func(c *fakeCluster) { c.view.Alarm = "primary is of another cluster" }, "", "of another cluster", "mend what", false},
+		"waiting":              {3, func(c *fakeCluster) { c.view.Waiting = "waiting for primary to form the cluster" }, "", "waiting for primary", "start the nodes", false},
+		"an etcd that is full": {2, func(c *fakeCluster) { c.view.Stall = cluster.Stall{Text: "etcd is full", Do: "free it"} }, "primary", "etcd is full", "free it", false},
+		"waiting for an etcd":  {2, func(c *fakeCluster) { c.view.Waiting, c.view.Do = "etcd does not answer", "mend it" }, "", "etcd does not answer", "mend it", false},
 	} {
 		f := newFakeCluster(t, c.members, "secondary", "primary")
 		if c.is != nil {

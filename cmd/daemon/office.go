@@ -229,8 +229,11 @@ const electionTime = 3 * time.Second
 func (n *node) awaitLeader(ctx context.Context) (cluster.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, electionTime)
 	defer cancel()
-	n.await(ctx, func() bool { return n.coord.View().Leader != "" })
+	n.await(ctx, func() bool { v := n.coord.View(); return v.Leader != "" || v.Stall.Text != "" })
 	v := n.coord.View()
+	if v.Stall.Text != "" {
+		return v, stalled(v.Stall)
+	}
 	if v.Leader != "" {
 		return v, nil
 	}
@@ -256,6 +259,9 @@ func (n *node) await(ctx context.Context, cond func() bool) {
 // handOver has the other node lead, and returns once its first term has begun here, too.
 func (n *node) handOver(ctx context.Context, to string, why cluster.Reason) error {
 	err := n.coord.Transfer(ctx, to, why)
+	if stall, is := errors.AsType[cluster.Stall](err); is {
+		return stalled(stall)
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -280,6 +286,8 @@ func (n *node) unfit(id string) error {
 		anyway += fmt.Sprintf(" or the page /maintenance of %s has been told to take over", id)
 	}
 	switch {
+	case v.Stall.Text != "":
+		return stalled(v.Stall)
 	case m.Role == cluster.Witness:
 		return refusal("name the Primary or the Secondary", "%s is a witness, which never leads", id)
 	case n.state().InMaintenance(id):
@@ -319,6 +327,11 @@ func bothInMaintenance(id, other string) error {
 		"%s is in maintenance already, and one of the two must be able to lead, so that %s cannot enter it, also with force", other, id)
 }
 
+// stalled refuses what would have to be committed.
+func stalled(s cluster.Stall) error {
+	return &api.Unfit{Err: fmt.Errorf("%w: %w", api.ErrStalled, s), Hint: s.Do}
+}
+
 func because(fault string) string {
 	if fault == "" {
 		return ""
@@ -332,7 +345,9 @@ func refusal(hint, format string, args ...any) error {
 }
 
 // plain is a refusal's text for those who asked for nothing.
-func plain(err error) string { return strings.TrimPrefix(err.Error(), api.ErrUnfit.Error()+": ") }
+func plain(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), api.ErrUnfit.Error()+": "), api.ErrStalled.Error()+": ")
+}
 
 // as makes an error of the cluster's one of the API's; its text stays as it is.
 func as(sentinel, err error) error { return renamed{sentinel, err} }

@@ -29,6 +29,7 @@ func TestOrdersAreRefusedWithWhatToDo(t *testing.T) {
 	unable := func(c *fakeCluster) { c.answer("secondary", cut(1)) }
 	silent := func(c *fakeCluster) { c.answer("secondary", errors.New("it hangs")) }
 	leaderless := func(c *fakeCluster) { c.lead("", ""); c.view.Outlook.Possible = true }
+	full := func(c *fakeCluster) { c.view.Stall = cluster.Stall{Text: "etcd is full", Do: "free it"} }
 	enter := v1.MaintenanceOrder{Node: "primary", Action: "enter"}
 	for name, c := range map[string]struct {
 		members int
@@ -40,28 +41,33 @@ func TestOrdersAreRefusedWithWhatToDo(t *testing.T) {
 		forced  bool // it is done with force
 		noForce bool // force has nothing to do with it
 	}{
-		"maintenance of the only node":           {1, nil, enter, api.ErrUnfit, "one node", "nothing is lost", false, false},
-		"maintenance, sibling away":              {2, away, enter, api.ErrUnfit, "secondary is out of contact (i/o timeout)", "the page /maintenance of secondary", false, false},
-		"maintenance, sibling away, witness":     {3, away, enter, api.ErrUnfit, "out of contact", "nothing is lost", false, false},
-		"maintenance, sibling without vote":      {3, noVote, enter, api.ErrUnfit, "has no vote yet", "wait", false, false},
-		"maintenance of both":                    {3, flagged, enter, api.ErrUnfit, "also with force", "maintenance leave secondary", false, false},
-		"maintenance, sibling cannot work":       {3, unable, enter, api.ErrUnfit, "secondary does not reach SCOM", "force", true, false},
-		"maintenance, sibling says nothing":      {3, silent, enter, api.ErrUnfit, "it hangs", "force", true, false},
-		"maintenance of the witness":             {3, nil, v1.MaintenanceOrder{Node: "witness", Action: "enter"}, api.ErrUnfit, "never leads", "name the Primary", false, false},
-		"maintenance of nobody":                  {3, nil, v1.MaintenanceOrder{Node: "other", Action: "enter"}, api.ErrNotFound, "other", "", false, false},
-		"maintenance without a leader":           {3, leaderless, enter, api.ErrNoLeader, "", "takeover", false, false},
-		"transfer without a leader":              {3, leaderless, v1.TransferOrder{}, api.ErrNoLeader, "", "takeover", false, false},
-		"transfer of the only node":              {1, nil, v1.TransferOrder{}, api.ErrUnfit, "one node", "add a Secondary", false, false},
-		"transfer to the witness":                {3, nil, v1.TransferOrder{To: "witness"}, api.ErrUnfit, "never leads", "name the Primary", false, false},
-		"transfer to nobody":                     {3, nil, v1.TransferOrder{To: "other"}, api.ErrNotFound, "other", "", false, false},
-		"transfer to one in maintenance":         {3, flagged, v1.TransferOrder{}, api.ErrUnfit, "in maintenance", "maintenance leave secondary", false, false},
-		"transfer to one away":                   {3, away, v1.TransferOrder{}, api.ErrUnfit, "out of contact", "start secondary", false, false},
-		"transfer to one that cannot work":       {3, unable, v1.TransferOrder{}, api.ErrUnfit, "does not reach SCOM", "force", true, false},
-		"transfer that the leader refuses":       {3, func(c *fakeCluster) { c.refuse = errors.New("secondary has applied entry 3 of 99") }, v1.TransferOrder{}, api.ErrUnfit, "entry 3 of 99", "goes on leading", false, false},
-		"transfer that is not confirmed in time": {3, func(c *fakeCluster) { c.refuse = fmt.Errorf("wait: %w", context.DeadlineExceeded) }, v1.TransferOrder{}, api.ErrUnknownOutcome, "wait", "", false, false},
-		"takeover of a living leader":            {3, func(c *fakeCluster) { c.takeover = fmt.Errorf("%w: primary", cluster.ErrLeaderAlive) }, v1.TakeoverOrder{}, api.ErrLeaderAlive, "primary", "", false, true},
-		"takeover with something to lose":        {3, func(c *fakeCluster) { c.takeover = fmt.Errorf("%w: the copy is old", cluster.ErrWarned) }, v1.TakeoverOrder{}, api.ErrWarned, "the copy is old", "", true, false},
-		"takeover by a witness":                  {3, func(c *fakeCluster) { c.takeover = errors.New("a witness never leads") }, v1.TakeoverOrder{}, api.ErrUnfit, "never leads", "/maintenance", false, true},
+		"maintenance of the only node":               {1, nil, enter, api.ErrUnfit, "one node", "nothing is lost", false, false},
+		"maintenance, sibling away":                  {2, away, enter, api.ErrUnfit, "secondary is out of contact (i/o timeout)", "the page /maintenance of secondary", false, false},
+		"maintenance, sibling away, witness":         {3, away, enter, api.ErrUnfit, "out of contact", "nothing is lost", false, false},
+		"maintenance, sibling without vote":          {3, noVote, enter, api.ErrUnfit, "has no vote yet", "wait", false, false},
+		"maintenance of both":                        {3, flagged, enter, api.ErrUnfit, "also with force", "maintenance leave secondary", false, false},
+		"maintenance, sibling cannot work":           {3, unable, enter, api.ErrUnfit, "secondary does not reach SCOM", "force", true, false},
+		"maintenance, sibling says nothing":          {3, silent, enter, api.ErrUnfit, "it hangs", "force", true, false},
+		"maintenance of the witness":                 {3, nil, v1.MaintenanceOrder{Node: "witness", Action: "enter"}, api.ErrUnfit, "never leads", "name the Primary", false, false},
+		"maintenance of nobody":                      {3, nil, v1.MaintenanceOrder{Node: "other", Action: "enter"}, api.ErrNotFound, "other", "", false, false},
+		"maintenance without a leader":               {3, leaderless, enter, api.ErrNoLeader, "", "takeover", false, false},
+		"transfer without a leader":                  {3, leaderless, v1.TransferOrder{}, api.ErrNoLeader, "", "takeover", false, false},
+		"transfer of the only node":                  {1, nil, v1.TransferOrder{}, api.ErrUnfit, "one node", "add a Secondary", false, false},
+		"transfer to the witness":                    {3, nil, v1.TransferOrder{To: "witness"}, api.ErrUnfit, "never leads", "name the Primary", false, false},
+		"transfer to nobody":                         {3, nil, v1.TransferOrder{To: "other"}, api.ErrNotFound, "other", "", false, false},
+		"transfer to one in maintenance":             {3, flagged, v1.TransferOrder{}, api.ErrUnfit, "in maintenance", "maintenance leave secondary", false, false},
+		"transfer to one away":                       {3, away, v1.TransferOrder{}, api.ErrUnfit, "out of contact", "start secondary", false, false},
+		"transfer to one that cannot work":           {3, unable, v1.TransferOrder{}, api.ErrUnfit, "does not reach SCOM", "force", true, false},
+		"transfer that the leader refuses":           {3, func(c *fakeCluster) { c.refuse = errors.New("secondary has applied entry 3 of 99") }, v1.TransferOrder{}, api.ErrUnfit, "entry 3 of 99", "goes on leading", false, false},
+		"transfer that is not confirmed in time":     {3, func(c *fakeCluster) { c.refuse = fmt.Errorf("wait: %w", context.DeadlineExceeded) }, v1.TransferOrder{}, api.ErrUnknownOutcome, "wait", "", false, false},
+		"maintenance where nothing can be committed": {3, full, enter, api.ErrStalled, "nothing was changed: etcd is full", "free it", false, false},
+		"transfer where nothing can be committed":    {3, full, v1.TransferOrder{}, api.ErrStalled, "nothing was changed: etcd is full", "free it", false, false},
+		"transfer once nothing can be committed": {3, func(c *fakeCluster) {
+			c.refuse = fmt.Errorf("hand over: %w", cluster.Stall{Text: "etcd is full", Do: "free it"})
+		}, v1.TransferOrder{}, api.ErrStalled, "etcd is full", "free it", false, false},
+		"takeover of a living leader":     {3, func(c *fakeCluster) { c.takeover = fmt.Errorf("%w: primary", cluster.ErrLeaderAlive) }, v1.TakeoverOrder{}, api.ErrLeaderAlive, "primary", "", false, true},
+		"takeover with something to lose": {3, func(c *fakeCluster) { c.takeover = fmt.Errorf("%w: the copy is old", cluster.ErrWarned) }, v1.TakeoverOrder{}, api.ErrWarned, "the copy is old", "", true, false},
+		"takeover by a witness":           {3, func(c *fakeCluster) { c.takeover = errors.New("a witness never leads") }, v1.TakeoverOrder{}, api.ErrUnfit, "never leads", "/maintenance", false, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, force := range []bool{false, true} {

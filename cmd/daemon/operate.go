@@ -122,6 +122,9 @@ func changedKeys(old, text []byte) []string {
 // proposed puts a proposal's outcome into the API's errors.
 func proposed(res state.Result, err error) error {
 	err = cmp.Or(err, res.Err)
+	if stall, is := errors.AsType[cluster.Stall](err); is {
+		return stalled(stall)
+	}
 	switch {
 	case err == nil:
 		return nil

@@ -377,6 +377,9 @@ func (n *node) unready() []string {
 	if view.Waiting != "" {
 		why = append(why, view.Waiting)
 	}
+	if view.Stall.Text != "" {
+		why = append(why, view.Stall.Text)
+	}
 	if n.state().Config().Version == 0 {
 		why = append(why, "this node knows no settings yet")
 	}

@@ -218,7 +218,9 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 	if slow := in.health.Slow; slow.Text != "" { // before the members, whose loss it explains
 		add(finding{level: v1.Degraded, cause: "slow machine", text: "This machine " + slow.Text + ".", do: slow.Do, heard: true}) // the cluster's own line tells it
 	}
-	if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
+	if stall := in.view.Stall; stall.Text != "" {
+		add(finding{level: v1.Stopped, cause: "stall", area: areaNode, since: stall.Since, text: ended(stall.Text), do: stall.Do, over: "Etcd takes writes again"})
+	} else if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
 		text, do := leaderless(in.view)
 		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, since: in.view.Outlook.LastHeard, text: text, do: do, facts: awayFacts(s)})
 	} else if in.view.Alarm != "" {
@@ -357,8 +359,8 @@ func etcdFindings(s *v1.Status) []finding {
 		case e.Fault != "" && e.Version == "" && e.LatencyMS == 0: // not asked yet
 		case e.Fault != "":
 			out = append(out, finding{level: v1.Degraded, cause: "etcd " + e.URL, text: ended(fmt.Sprintf("etcd endpoint %s: %s", e.URL, e.Fault)), do: "mend what the message names; while a majority of the etcd works, nothing stops"})
-		case e.Alarm != "":
-			out = append(out, finding{level: v1.Degraded, cause: "etcd alarm " + e.URL, text: ended(fmt.Sprintf("etcd endpoint %s complains: %s", e.URL, e.Alarm)), do: "see etcdctl alarm list, and turn on auto-compaction"})
+		case e.Alarm != "" && !strings.Contains(e.Alarm, "NOSPACE"): // which stops everything
+			out = append(out, finding{level: v1.Degraded, cause: "etcd alarm " + e.URL, text: ended(fmt.Sprintf("etcd endpoint %s complains: %s", e.URL, e.Alarm)), do: "mend what `etcdctl alarm list` names"})
 		}
 	}
 	return out

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,6 +67,10 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		c.change("secondary", func(m *cluster.MemberView) { m.Suffrage = "nonvoter" })
 	}
 	flagged := func(c *fakeCluster) { c.apply(state.SetMaintenance{Node: "secondary", On: true}) }
+	full := func(c *fakeCluster) {
+		today := time.Now().UTC().Truncate(24 * time.Hour)
+		c.view.Stall = cluster.Stall{Text: "etcd takes no writes", Do: "etcdctl", Since: today.Add(14*time.Hour + 27*time.Minute)}
+	}
 	sent := []poller.Status{{Name: "alerts/default", Phase: poller.PhasePolling, LastSent: time.Now(), LastPoll: time.Now()}}
 	for name, c := range map[string]struct {
 		members      int
@@ -88,6 +93,8 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		"nobody leads":                    {2, "secondary", "", away("primary"), pendingReturn{}, v1.Stopped, "primary is out of contact", "start primary"},
 		"an alarm beside a leader":        {3, "secondary", "primary", func(c *fakeCluster) { c.view.Alarm = "witness is of another cluster." }, pendingReturn{}, v1.Degraded, "witness is of another cluster", "mend"},
 		"an alarm without one":            {3, "secondary", "", func(c *fakeCluster) { c.view.Alarm = "primary is of another cluster" }, pendingReturn{}, v1.Stopped, "NOT DELIVERING", "mend"},
+		"a leader that cannot commit":     {2, "primary", "primary", full, pendingReturn{}, v1.Stopped, "NOT DELIVERING since 14:27 UTC: etcd takes no writes.", "etcdctl"},
+		"a follower of one":               {2, "secondary", "primary", full, pendingReturn{}, v1.Stopped, "NOT DELIVERING since 14:27 UTC: etcd takes no writes.", "etcdctl"},
 	} {
 		f := newFakeCluster(t, c.members, c.self, "primary").seeded("")
 		f.lead(c.leader, cluster.CauseElected)
@@ -98,6 +105,9 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		n.started = long
 		v := f.View()
 		in := verdictInput{view: v, back: c.back}
+		if slices.Contains(n.unready(), "etcd takes no writes") != (v.Stall.Text != "") {
+			t.Errorf("%s: not ready because of %q", name, n.unready())
+		}
 		if v.Leading {
 			in.pipes = sent
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"scomconnector/cluster"
 	"scomconnector/cluster/etcdnode"
 )
 
@@ -122,6 +123,10 @@ func (p *part) keys(s etcdnode.Survey, cfg etcdnode.Config) {
 	} else {
 		p.add("keys", ok("those that begin with %s may be written, and there are none yet", cfg.Prefix))
 	}
+	if k.Unread {
+		p.skip("they cannot be read", etcdSteps[1:]...)
+		return
+	}
 	p.add("members", judgeEtcdMembers(k))
 	p.add("compaction", judgeCompaction(k.Compaction))
 	p.add("lease", judgeLease(k))
@@ -156,8 +161,8 @@ func judgeQuorum(s etcdnode.Seen) finding {
 func judgeDatabase(s etcdnode.Seen) finding {
 	seen := fmt.Sprintf("%s of its quota (%s)", bytesWord(uint64(max(0, s.SizeBytes))), s.Quota())
 	switch {
-	case strings.Contains(s.Alarm, "NOSPACE"):
-		return finding{Fail, seen + "; it takes no writes: " + s.Alarm, "compact and defragment it, then etcdctl alarm disarm; turn on auto-compaction"}
+	case s.Full(): // at a quota that the older ones do not tell
+		return finding{Fail, bytesWord(uint64(max(0, s.SizeBytes))) + ": it is full, and takes no writes: " + s.Alarm, cluster.FreeEtcd}
 	case s.Alarm != "":
 		return finding{Warning, seen + "; it complains: " + s.Alarm, "etcdctl alarm list, and mend what it names"}
 	case s.Large():

@@ -68,7 +68,7 @@ func (s *etcdSim) Range(_ context.Context, r *pb.RangeRequest) (*pb.RangeRespons
 }
 
 func (s *etcdSim) Txn(_ context.Context, r *pb.TxnRequest) (*pb.TxnResponse, error) {
-	if s.writes != nil {
+	if s.writes != nil && len(r.Success) > 0 {
 		return nil, s.writes
 	}
 	if len(r.Compare) != 1 || r.Compare[0].GetCreateRevision() < s.revision {
@@ -158,7 +158,10 @@ func TestEtcdFaultsShowAtTheirHops(t *testing.T) {
 		{name: "may not write", more: user, fault: func(s *etcdSim) { s.writes = rpctypes.ErrGRPCPermissionDenied }, step: "keys", want: Fail, says: "may not read and write"},
 		{name: "old", fault: func(s *etcdSim) { s.version = "3.3.27" }, step: "{end} version", want: Fail, says: "3.3.27", skips: "keys"},
 		{name: "large", fault: func(s *etcdSim) { s.quota, s.size = 0, 3<<29 }, step: "{end} database", want: Warning, says: "1.5 GiB of its quota (2 GB unless set)", fine: true},
-		{name: "full", fault: func(s *etcdSim) { s.alarm = "memberID:7 alarm:NOSPACE" }, step: "{end} database", want: Fail, says: "takes no writes"},
+		{name: "full", fault: func(s *etcdSim) { s.alarm = "memberID:7 alarm:NOSPACE" }, step: "{end} database", want: Fail, says: "10 MiB: it is full, and takes no writes"},
+		{name: "full, the lease", fault: func(s *etcdSim) { s.writes = rpctypes.ErrGRPCNoSpace }, step: "lease", want: OK, says: "primary leads, for 4s more"},
+		{name: "full, the keys", fault: func(s *etcdSim) { s.writes = rpctypes.ErrGRPCNoSpace }, step: "keys", want: Fail, says: "takes no writes"},
+		{name: "full, nobody leads", fault: func(s *etcdSim) { s.writes = rpctypes.ErrGRPCNoSpace; delete(s.keys, "/scomconnector/leader") }, step: "lease", want: Warning, says: "nobody holds"},
 		{name: "one member", fault: func(s *etcdSim) { s.members = 1 }, step: "members", want: Warning, says: "when one machine is lost", fine: true},
 		{name: "never compacted", fault: func(s *etcdSim) { s.oldest = 0 }, step: "compaction", want: Fail, says: "never dropped"},
 		{name: "young", fault: func(s *etcdSim) { s.oldest, s.revision = 0, 40 }, step: "compaction", want: NotTried, says: "too young", fine: true},
