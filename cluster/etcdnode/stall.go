@@ -83,7 +83,7 @@ func (n *Node) stall() cluster.Stall {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	now, r := time.Now(), &n.refusals
-	if applied.After(r.at) {
+	if !applied.Before(r.at) {
 		r.wrote = later(r.wrote, applied)
 		r.last = cluster.Stall{}
 	}
