@@ -142,6 +142,8 @@ type View struct {
 	Do string
 	// Alarm is a fault between the nodes that only a person can mend, in one sentence; else empty.
 	Alarm string
+	// Notice is what happened lately, is mended already, and somebody should know, in one sentence; else empty.
+	Notice string
 	// Stall is why nothing can be committed although a leader may be there; the zero value: it can.
 	Stall Stall
 	// Start counts the starts of this node's process on its data; CleanStart: the one before ended as planned.

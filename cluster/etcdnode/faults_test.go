@@ -149,8 +149,20 @@ func TestWhatIsChangedByHandIsPutBack(t *testing.T) {
 			all(t, c, 0, 1) // known already: it changes nothing, and is committed
 		}
 		holds(t, c, 300)
-		if a := c.Node("primary").View().Alarm; !strings.Contains(a, "by hand") {
-			t.Errorf("the alarm says %q", a)
+		v := c.Node("primary").View()
+		if !strings.Contains(v.Notice, "changed by hand at ") || !strings.Contains(v.Notice, "put back") || v.Alarm != "" {
+			t.Errorf("the notice says %q, the alarm %q", v.Notice, v.Alarm)
+		}
+		r.etcd.setDown(true)
+		time.Sleep(10 * time.Second)
+		if v := c.Node("primary").View(); v.Notice != "" || v.Waiting == "" {
+			t.Errorf("beside %q it still says %q", v.Waiting, v.Notice)
+		}
+		r.etcd.setDown(false)
+		time.Sleep(handNotice)
+		c.Leader(time.Minute)
+		if v := c.Node("primary").View(); v.Notice != "" {
+			t.Errorf("after %v it still says %q", handNotice, v.Notice)
 		}
 		for _, id := range []string{"primary", "secondary"} { // what stands in etcd is whole
 			c.Crash(id)

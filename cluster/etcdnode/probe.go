@@ -194,7 +194,7 @@ func (n *Node) endpointFaults() string {
 
 // noteHand keeps that keys were changed by somebody else than this program.
 func (n *Node) noteHand(keys []string) {
-	text := fmt.Sprintf("keys in etcd were changed by hand (%s%s)", n.cfg.Prefix, strings.Join(keys[:min(3, len(keys))], ", "+n.cfg.Prefix))
+	text := fmt.Sprintf("Keys in etcd were changed by hand at %s (%s%s), and put back.", time.Now().UTC().Format("15:04 UTC"), n.cfg.Prefix, strings.Join(keys[:min(3, len(keys))], ", "+n.cfg.Prefix))
 	n.log.Error("keys in etcd were changed by somebody else than scomconnector; they are put back", "count", len(keys), "first", keys[0])
 	n.mu.Lock()
 	n.wrong, n.wrongAt = text, time.Now()

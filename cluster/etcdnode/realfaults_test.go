@@ -170,7 +170,7 @@ func TestRealKeysDeletedByHand(t *testing.T) {
 			w.Eventually(time.Minute, dir+" is put back", w.wholeInEtcd)
 			w.commit(1)
 		}
-		w.Eventually(time.Minute, "the alarm says so", func() bool { return strings.Contains(w.Node("primary").View().Alarm, "by hand") })
+		w.Eventually(time.Minute, "the page says so", func() bool { return strings.Contains(w.Node("primary").View().Notice, "by hand") })
 		for _, id := range []string{"primary", "secondary"} { // what stands in etcd is whole
 			w.Crash(id)
 		}

@@ -10,8 +10,8 @@ import (
 	"scomconnector/cluster"
 )
 
-// handAlarm is how long the page speaks of keys that were changed by hand.
-const handAlarm = 10 * time.Minute
+// handNotice is how long the page speaks of keys that were changed by hand.
+const handNotice = 2 * time.Minute
 
 // learned is called after each news of the watch: a term whose key is gone, or another's, is over.
 func (n *Node) learned() {
@@ -57,8 +57,8 @@ func (n *Node) View() cluster.View {
 	if n.lasting {
 		alarms = append(alarms, n.trouble)
 	}
-	if n.wrong != "" && time.Since(n.wrongAt) < handAlarm {
-		alarms = append(alarms, n.wrong)
+	if n.wrong != "" && n.trouble == "" && time.Since(n.wrongAt) < handNotice {
+		v.Notice = n.wrong
 	}
 	n.mu.Unlock()
 	if l := decodeValue[leaderValue](k.leader); n.usesOurName(l) && n.inContact() && time.Since(k.leaderAt) > 2*max(n.cfg.TTL, l.ttl(0)) {

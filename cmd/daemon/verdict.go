@@ -142,8 +142,12 @@ func (n *node) remember(f finding) time.Time {
 
 // allIsWell is the verdict where nothing is found.
 func allIsWell(in verdictInput) finding {
+	notice := ""
+	if in.view.Notice != "" && !strings.Contains(in.leader.Text, in.view.Notice) {
+		notice = " " + in.view.Notice
+	}
 	if !in.view.Leading {
-		return finding{level: v1.OK, cause: "standing by " + in.view.Leader + " " + in.leader.Cause, text: standingBy(in.view, in.leader)}
+		return finding{level: v1.OK, cause: "standing by " + in.view.Leader + " " + in.leader.Cause, text: standingBy(in.view, in.leader) + notice}
 	}
 	cause, text := delivering(in)
 	if !in.back.at.IsZero() {
@@ -154,7 +158,7 @@ func allIsWell(in verdictInput) finding {
 			text += fmt.Sprintf(" %s is in maintenance: it does not take over.", m.NodeID)
 		}
 	}
-	return finding{level: v1.OK, cause: cause, text: text}
+	return finding{level: v1.OK, cause: cause, text: text + notice}
 }
 
 // calm is the same for this node's own log: what another one does stands in the log of that one.

@@ -67,6 +67,7 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		c.change("secondary", func(m *cluster.MemberView) { m.Suffrage = "nonvoter" })
 	}
 	flagged := func(c *fakeCluster) { c.apply(state.SetMaintenance{Node: "secondary", On: true}) }
+	notice := func(c *fakeCluster) { c.view.Notice = "Keys were put back." }
 	full := func(c *fakeCluster) {
 		today := time.Now().UTC().Truncate(24 * time.Hour)
 		c.view.Stall = cluster.Stall{Text: "etcd takes no writes", Do: "etcdctl", Since: today.Add(14*time.Hour + 27*time.Minute)}
@@ -93,6 +94,8 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		"nobody leads":                    {2, "secondary", "", away("primary"), pendingReturn{}, v1.Stopped, "primary is out of contact", "start primary"},
 		"an alarm beside a leader":        {3, "secondary", "primary", func(c *fakeCluster) { c.view.Alarm = "witness is of another cluster." }, pendingReturn{}, v1.Degraded, "witness is of another cluster", "mend"},
 		"an alarm without one":            {3, "secondary", "", func(c *fakeCluster) { c.view.Alarm = "primary is of another cluster" }, pendingReturn{}, v1.Stopped, "NOT DELIVERING", "mend"},
+		"what was put back, leader":       {members: 2, self: "primary", leader: "primary", is: notice, level: v1.OK, text: "has reached Moogsoft. Keys were put back."},
+		"what was put back, follower":     {members: 2, self: "secondary", leader: "primary", is: notice, level: v1.OK, text: "on its page. Keys were put back."},
 		"a leader that cannot commit":     {2, "primary", "primary", full, pendingReturn{}, v1.Stopped, "NOT DELIVERING since 14:27 UTC: etcd takes no writes.", "etcdctl"},
 		"a follower of one":               {2, "secondary", "primary", full, pendingReturn{}, v1.Stopped, "NOT DELIVERING since 14:27 UTC: etcd takes no writes.", "etcdctl"},
 	} {
