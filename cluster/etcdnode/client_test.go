@@ -3,11 +3,13 @@ package etcdnode
 import (
 	"context"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -65,3 +67,12 @@ type seenAs struct {
 }
 
 func (s seenAs) Endpoints() []cluster.Endpoint { return s.list }
+
+// An etcd that is silent is named, and what to do does not say once more what the text says.
+func TestASilentEtcdIsNamed(t *testing.T) {
+	n := &Node{kv: seenAs{list: []cluster.Endpoint{{URL: "http://a"}, {URL: "http://b"}}}, log: hclog.NewNullLogger()}
+	n.noteTrouble(context.DeadlineExceeded)
+	if n.trouble != "etcd does not answer at http://a, http://b" || strings.Contains(n.doing, "mend what the message names") {
+		t.Errorf("got %q, do %q", n.trouble, n.doing)
+	}
+}

@@ -136,7 +136,7 @@ func (n *Node) noteTrouble(err error) {
 	} else if n.notAskedYet() {
 		text = noAnswerYet
 	} else if isTransport(err) {
-		text = "etcd does not answer"
+		text = n.silent()
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -151,8 +151,17 @@ func (n *Node) noteTrouble(err error) {
 	}
 }
 
-// mendEtcd is what to do where the text says what is wrong.
-const mendEtcd = "mend what the message names; scomconnector doctor tries each step on the way to the etcd"
+// mendEtcd is what to do beyond what the text says itself.
+const mendEtcd = "`scomconnector doctor` on this node tries each step on the way to the etcd"
+
+// silent is said of an etcd that does not answer, before it is known which of its endpoints lacks what.
+func (n *Node) silent() string {
+	var urls []string
+	for _, e := range n.kv.Endpoints() {
+		urls = append(urls, e.URL)
+	}
+	return "etcd does not answer at " + strings.Join(urls, ", ")
+}
 
 // noAnswerYet stands until it is known what is wrong.
 const noAnswerYet = "etcd has not answered yet"

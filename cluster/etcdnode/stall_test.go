@@ -107,3 +107,19 @@ func TestTheRunbookFreesAnEtcd(t *testing.T) {
 		}
 	}
 }
+
+// Between two leaders the words are of an etcd, not of nodes that elect one.
+func TestBetweenTwoLeadersTheLeaseIsSpokenOf(t *testing.T) {
+	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+		c.Crash("primary")
+		c.Eventually(time.Minute, "nobody leads", func() bool { return c.Node("secondary").View().Leader == "" })
+		if v := c.Node("secondary").View(); !strings.Contains(v.Waiting, "lease") || v.Do == "" {
+			t.Errorf("waiting %q, do %q", v.Waiting, v.Do)
+		}
+		c.Leader(time.Minute, "primary")
+		if v := c.Node("secondary").View(); v.Waiting != "" {
+			t.Errorf("once it leads: waiting %q", v.Waiting)
+		}
+		c.Start("primary")
+	})
+}

@@ -42,6 +42,7 @@ func (n *Node) View() cluster.View {
 	n.replica.mu.Lock()
 	alarms := []string{n.replica.damaged}
 	n.replica.mu.Unlock()
+	silent := n.silent()
 	n.mu.Lock()
 	v.Start, v.CleanStart = n.identity.Start, n.cleanStart
 	switch {
@@ -53,6 +54,10 @@ func (n *Node) View() cluster.View {
 		v.Waiting, v.Do = "the lease of a process of this node that led has not ended", fmt.Sprintf("nothing: it ends within %v", decodeValue[leaderValue](k.leader).ttl(n.cfg.TTL))
 	case stillLeads:
 		v.Waiting, v.Do = "the leader's key is gone before its time, and its leader may go on until its lease has ended", fmt.Sprintf("nothing: another node leads after %v at most", k.vacated.by.ttl(n.cfg.TTL))
+	case v.Leader == "" && !n.contact.IsZero() && time.Since(n.contact) >= n.cfg.TTL:
+		v.Waiting, v.Do = silent, mendEtcd
+	case v.Leader == "":
+		v.Waiting, v.Do = "nobody holds the leader's lease in etcd", "nothing yet: a node takes it within seconds; if that lasts, look whether the Primary or the Secondary runs and is not in maintenance"
 	}
 	if n.lasting {
 		alarms = append(alarms, n.trouble)
