@@ -105,6 +105,21 @@ func TestServersInAWord(t *testing.T) {
 	}
 }
 
+// What is to be typed stands on the page as such, and a stranger's text between backticks is still text.
+func TestPageSetsCommandsApart(t *testing.T) {
+	s := healthy()
+	s.Warnings = []string{"the file differs: `scomconnector config show > FILE` takes it over", "a lone ` and `<script>`"}
+	s.Verdict.Do = "look at `scomconnector parked list`"
+	page := string(show(t, s))
+	for _, want := range []string{
+		"<li>the file differs: <code>scomconnector config show &gt; FILE</code> takes it over</li>", "<li>a lone <code> and </code>&lt;script&gt;`</li>", "Do: look at <code>scomconnector parked list</code></span>",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+}
+
 // A rate of some seconds is none, and the counts say since when they are.
 func TestPageShowsRatesOnceThereAreSome(t *testing.T) {
 	s := healthy()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +19,7 @@ import (
 func (p *page) words() template.FuncMap {
 	return template.FuncMap{
 		"number": number, "when": p.when, "age": p.age, "answered": p.answered, "clock": p.clock, "lasting": lasting, "word": word, "icon": icon, "title": title, "colour": colour,
-		"lag": lag, "ms": milliseconds, "millis": millis, "bytes": inBytes, "rate": rate, "brief": brief, "cause": causeWord, "scomLine": scomLine, "asked": asked, "wanted": wanted, "ending": ending,
+		"lag": lag, "ms": milliseconds, "millis": millis, "bytes": inBytes, "rate": rate, "brief": brief, "coded": coded, "cause": causeWord, "scomLine": scomLine, "asked": asked, "wanted": wanted, "ending": ending,
 	}
 }
 
@@ -157,6 +158,14 @@ func brief(text string) string {
 		return text
 	}
 	return strings.ToValidUTF8(text[:enough], "") + "…"
+}
+
+// code is what is to be typed, as texts for people mark it.
+var code = regexp.MustCompile("`([^`\n]+)`")
+
+// coded is a text on the page, with what is to be typed set apart rather than between backticks.
+func coded(text string) template.HTML {
+	return template.HTML(code.ReplaceAllString(template.HTMLEscapeString(text), "<code>$1</code>"))
 }
 
 func milliseconds(ms float64) string {
