@@ -241,7 +241,7 @@ func (l *verdictLog) ending(m *matter, p affairs) string {
 	lasted := m.changed.Sub(m.began).Round(time.Second).String()
 	if m.cause == noLeaderCause {
 		l.calm.words = p.calm.cause // that says whom this node follows, too
-		return fmt.Sprintf("%s leads, after %s without a leader.", cmp.Or(p.leader, "Somebody"), lasted)
+		return fmt.Sprintf("%s leads; this node knew of no leader for %s.", cmp.Or(p.leader, "Somebody"), lasted)
 	}
 	text := m.ended() + " after " + lasted
 	if m.tries > 0 {

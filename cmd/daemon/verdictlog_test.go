@@ -182,7 +182,7 @@ func TestAFollowerTellsWhatItSees(t *testing.T) {
 		{[]finding{heard, full}, func() {}, "[WARN]  The disk is nearly full. Do: make room\n"},
 		{[]finding{heard}, func() { d.calm.cause, d.calm.text, d.role.leader = "standing by ", "Starting.", "" }, "[INFO]  There is room on the disk again after 10m0s.\n"},
 		{[]finding{none}, func() { d.calm.cause, d.calm.text, d.role.leader = "standing by b", "Standing by: b leads.", "b" }, "[ERROR] NOT DELIVERING since {time}: a is out of contact. Do: start a\n"},
-		{nil, func() { d.calm.cause, d.calm.text, d.role.leader = "standing by a", "Standing by: a leads.", "a" }, "[INFO]  b leads, after 10m0s without a leader.\n"},
+		{nil, func() { d.calm.cause, d.calm.text, d.role.leader = "standing by a", "Standing by: a leads.", "a" }, "[INFO]  b leads; this node knew of no leader for 10m0s.\n"},
 		{nil, func() {}, "[INFO]  Standing by: a leads.\n"},
 		{nil, func() {}, ""},
 	} {
