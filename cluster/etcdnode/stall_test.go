@@ -123,3 +123,30 @@ func TestBetweenTwoLeadersTheLeaseIsSpokenOf(t *testing.T) {
 		c.Start("primary")
 	})
 }
+
+// A leader that was killed and is back at once leads no more, though its key stands: nobody calls it the leader until a term has begun.
+func TestARestartedLeaderIsNotTakenForTheOneThatLed(t *testing.T) {
+	overFake(t, func(t *testing.T, r *rig, c *clustertest.Cluster) {
+		time.Sleep(2 * time.Second)
+		r.etcd.setCut("primary", true) // who is killed deletes no key
+		c.Crash("primary")
+		r.etcd.setCut("primary", false)
+		c.Start("primary")
+		time.Sleep(time.Second)
+		if k := c.Node("secondary").(*Node).replica.keys(); k.leader == nil {
+			t.Fatal("the key is gone: this tests nothing")
+		}
+		for id, says := range map[string]string{"secondary": "the process of primary that led is gone", "primary": "of this node that led"} {
+			if v := c.Node(id).View(); v.Leader != "" || !strings.Contains(v.Waiting, says) {
+				t.Errorf("%s: leader %q, waiting %q", id, v.Leader, v.Waiting)
+			}
+		}
+		c.Leader(time.Minute)
+		time.Sleep(time.Second)
+		for _, id := range []string{"secondary", "primary"} {
+			if v := c.Node(id).View(); v.Leader == "" || v.Waiting != "" {
+				t.Errorf("%s later: leader %q, waiting %q", id, v.Leader, v.Waiting)
+			}
+		}
+	})
+}

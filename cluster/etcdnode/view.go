@@ -42,7 +42,11 @@ func (n *Node) View() cluster.View {
 	n.replica.mu.Lock()
 	alarms := []string{n.replica.damaged}
 	n.replica.mu.Unlock()
-	silent := n.silent()
+	silent, held := n.silent(), decodeValue[leaderValue](k.leader)
+	gone := k.leader != nil && n.restartedSince(held, k.leaderAt)
+	if gone { // the key is of a process that works no more
+		v.Leader = ""
+	}
 	n.mu.Lock()
 	v.Start, v.CleanStart = n.identity.Start, n.cleanStart
 	switch {
@@ -52,6 +56,8 @@ func (n *Node) View() cluster.View {
 		v.Waiting, v.Do = "reading what stands in etcd", "nothing yet: it has just begun"
 	case n.usesOurName(decodeValue[leaderValue](k.leader)):
 		v.Waiting, v.Do = "the lease of a process of this node that led has not ended", fmt.Sprintf("nothing: it ends within %v", decodeValue[leaderValue](k.leader).ttl(n.cfg.TTL))
+	case gone:
+		v.Waiting, v.Do = "the process of "+held.Node+" that led is gone, and its lease has not ended", fmt.Sprintf("nothing: a node leads within %v", held.ttl(n.cfg.TTL))
 	case stillLeads:
 		v.Waiting, v.Do = "the leader's key is gone before its time, and its leader may go on until its lease has ended", fmt.Sprintf("nothing: another node leads after %v at most", k.vacated.by.ttl(n.cfg.TTL))
 	case v.Leader == "" && !n.contact.IsZero() && time.Since(n.contact) >= n.cfg.TTL:
@@ -81,6 +87,17 @@ func (n *Node) View() cluster.View {
 		v.Members = append(v.Members, n.memberView(m))
 	}
 	return v
+}
+
+// restartedSince reports whether the member that holds the leadership has shown, after that was seen, that it is another process now.
+func (n *Node) restartedSince(held leaderValue, at time.Time) bool {
+	p := n.peers[held.Node]
+	if p == nil || !p.fresh() {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen.After(at) && p.last.Process != "" && p.last.Process != held.Process
 }
 
 func (n *Node) memberView(m cluster.Member) cluster.MemberView {

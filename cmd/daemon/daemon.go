@@ -70,6 +70,7 @@ type node struct {
 	started    time.Time
 	up         chan struct{} // closed once the node is assembled
 	stopping   atomic.Bool
+	sawLeader  atomic.Bool // since the start of this process: what comes after is no start any more
 	resends    resends
 	// leaderChanges counts beginnings of terms seen since the start.
 	leaderChanges atomic.Uint64

@@ -74,6 +74,9 @@ const settling = 10 * time.Second
 
 // verdict is the state of affairs in one sentence: the worst of all findings.
 func (n *node) verdict(s *v1.Status, in verdictInput) v1.Verdict {
+	if in.view.Leader != "" {
+		n.sawLeader.Store(true)
+	}
 	findings := n.findings(s, in)
 	worst := allIsWell(in)
 	n.mu.Lock()
@@ -224,7 +227,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 	}
 	if stall := in.view.Stall; stall.Text != "" {
 		add(finding{level: v1.Stopped, cause: "stall", area: areaNode, since: stall.Since, text: ended(stall.Text), do: stall.Do, over: "Etcd takes writes again"})
-	} else if !working(in.view) && !in.view.Leading && time.Since(n.started) > settling {
+	} else if !working(in.view) && !in.view.Leading && (in.view.Leader == "" && n.sawLeader.Load() || time.Since(n.started) > settling) {
 		text, do := leaderless(in.view)
 		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, since: in.view.Outlook.LastHeard, text: text, do: do, facts: awayFacts(s)})
 	} else if in.view.Alarm != "" {

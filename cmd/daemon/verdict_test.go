@@ -172,3 +172,18 @@ func TestHandoversAreCountedByCause(t *testing.T) {
 		t.Errorf("%d series, want %d", got, len(handoverReasons)*len(handoverOutcomes))
 	}
 }
+
+// Only a node that has not seen a leader yet is starting.
+func TestWhoHasSeenALeaderIsNotStarting(t *testing.T) {
+	f := newFakeCluster(t, 2, "secondary", "primary")
+	n := nodeOf(f, nil)
+	verdict := func(leader string) v1.Verdict {
+		f.lead(leader, cluster.CauseElected)
+		return n.verdict(&v1.Status{Node: "secondary", Store: v1.Store{FreeBytes: -1}}, verdictInput{view: f.View()})
+	}
+	for i, want := range []v1.Level{v1.OK, v1.OK, v1.Stopped} {
+		if got := verdict([]string{"", "primary", ""}[i]); got.Level != want {
+			t.Errorf("step %d: got %s %q, want %s", i, got.Level, got.Text, want)
+		}
+	}
+}
