@@ -131,7 +131,7 @@ func defaultLookback() time.Duration { return ClusterDefaults().InitialLookback 
 // LogSettings reads the log levels of the original's SCOMConnector.exe.config (log4net) into node.json's Log. The findings name
 // what of it has no counterpart.
 func LogSettings(text []byte) (Log, []Finding, error) {
-	appenders, err := readAppenders(text)
+	appenders, levels, err := readAppenders(text)
 	if err != nil {
 		return Log{}, nil, err
 	}
@@ -151,6 +151,11 @@ func LogSettings(text []byte) (Log, []Finding, error) {
 			a.intoFile(&log, note)
 		default:
 			note(a.name, "an appender of type %s has no counterpart", clip(a.typ))
+		}
+	}
+	for _, level := range levels {
+		if !strings.EqualFold(level, log.Level) {
+			note("level", "level %s, of log4net's root or of a logger, is not taken over; Log.Level is %s, by the levelMin of the file's appender or for want of one", clip(level), log.Level)
 		}
 	}
 	return log, found, nil
@@ -183,11 +188,10 @@ func (a *appender) intoFile(log *Log, note func(string, string, ...any)) {
 	}
 }
 
-// readAppenders finds them wherever they stand; log4net's section may be nested.
-func readAppenders(text []byte) ([]appender, error) {
+// readAppenders finds them wherever they stand, and the levels outside of them; log4net's section may be nested.
+func readAppenders(text []byte) (all []appender, levels []string, err error) {
 	dec := xml.NewDecoder(bytes.NewReader(bytes.TrimPrefix(text, []byte("\xef\xbb\xbf"))))
 	dec.CharsetReader = func(_ string, r io.Reader) (io.Reader, error) { return r, nil } // levels are plain ASCII in any of them
-	var all []appender
 	inside := false
 	for {
 		tok, err := dec.Token()
@@ -195,7 +199,7 @@ func readAppenders(text []byte) ([]appender, error) {
 			break
 		}
 		if err != nil {
-			return nil, fmt.Errorf("it is not XML: %w", err)
+			return nil, nil, fmt.Errorf("it is not XML: %w", err)
 		}
 		switch e := tok.(type) {
 		case xml.StartElement:
@@ -204,15 +208,17 @@ func readAppenders(text []byte) ([]appender, error) {
 				all, inside = append(all, appender{name: attribute(e, "name"), typ: strings.TrimSpace(typ)}), true
 			} else if inside {
 				all[len(all)-1].take(e.Name.Local, attribute(e, "value"))
+			} else if strings.EqualFold(e.Name.Local, "level") {
+				levels = append(levels, attribute(e, "value"))
 			}
 		case xml.EndElement:
 			inside = inside && e.Name.Local != "appender"
 		}
 	}
 	if len(all) == 0 {
-		return nil, errors.New("there is no appender of log4net in it")
+		return nil, nil, errors.New("there is no appender of log4net in it")
 	}
-	return all, nil
+	return all, levels, nil
 }
 
 func (a *appender) take(name, value string) {

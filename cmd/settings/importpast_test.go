@@ -117,6 +117,15 @@ func TestTheOriginalsLogLevelsAreTakenOver(t *testing.T) {
 	}
 }
 
+// A level that stands beside the appenders is not left away without a word.
+func TestALevelOfTheRootIsReported(t *testing.T) {
+	const text = `<log4net><appender name="F" type="log4net.Appender.RollingFileAppender"/><root><level value="DEBUG"/></root><logger><level value="info"/></logger></log4net>`
+	log, found, err := LogSettings([]byte(text))
+	if err != nil || log.Level != "INFO" || len(found) != 1 || !strings.Contains(found[0].Text, "level DEBUG") {
+		t.Errorf("got %+v, %v, %v; want INFO, and that DEBUG is not taken over", log, found, err)
+	}
+}
+
 // The files are found where the original has them; one that cannot be understood is a finding, unless it was named.
 func TestWhatStandsBesideTheOriginalsSettingsIsFound(t *testing.T) {
 	root := t.TempDir()
