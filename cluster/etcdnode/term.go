@@ -187,6 +187,11 @@ func (n *Node) contest(ctx context.Context, lead func(context.Context, cluster.T
 	}
 	n.log.Info("this node leads", "term", cluster.Turn(t.token.String()))
 	n.term.Store(t)
+	select {
+	case <-n.stopped: // Close may have looked for a term right before
+		t.end("the node was closed")
+	default:
+	}
 	var aside sync.WaitGroup
 	aside.Go(func() { n.renew(t) })
 	aside.Go(func() { n.watchClocks(t) })
