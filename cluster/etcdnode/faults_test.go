@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -508,5 +509,44 @@ func TestTheLinesOfWhoLeadsAreMarked(t *testing.T) {
 		r := newRig(t, clustertest.Pair)
 		r.log = log
 		return r
+	})
+}
+
+// told is a logger that tells what was said.
+type told struct {
+	hclog.Logger
+	said func(msg string)
+}
+
+func (l told) Named(name string) hclog.Logger { return told{l.Logger.Named(name), l.said} }
+
+func (l told) Info(msg string, args ...any) {
+	l.Logger.Info(msg, args...)
+	l.said(msg)
+}
+
+// A node that was closed as its term began led on for ever, and Close waited for it.
+func TestANodeThatIsClosedAsItsTermBeginsLeadsNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, clustertest.One)
+		c := clustertest.NewOver(t, clustertest.One, r)
+		closed := make(chan struct{})
+		var once sync.Once
+		r.log = told{r.log, func(msg string) {
+			if msg != "this node leads" {
+				return
+			}
+			once.Do(func() {
+				go func() { c.Crash("primary"); close(closed) }()
+				time.Sleep(time.Second) // it has looked for the term
+			})
+		}}
+		c.Start()
+		select {
+		case <-closed:
+		case <-time.After(time.Minute):
+			t.Error("a closed node leads on")
+			r.etcd.hand(remove(keyLeader)) // which ends it
+		}
 	})
 }
