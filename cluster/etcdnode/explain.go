@@ -92,6 +92,9 @@ func (c *client) explainDial(ctx context.Context, endpoint string) string {
 		if speaksTLS(ctx, conn) {
 			return "it speaks TLS there: write https:// in Etcd.Endpoints"
 		}
+		if speaksHTTP1(ctx, host) {
+			return "a web server answers there, and no etcd: correct Etcd.Endpoints"
+		}
 		return ""
 	}
 	cfg, err := c.tls()
@@ -133,6 +136,25 @@ func speaksTLS(ctx context.Context, conn net.Conn) bool {
 		VerifyConnection: func(tls.ConnectionState) error { return shown },
 	}).HandshakeContext(ctx)
 	return errors.Is(err, shown)
+}
+
+// speaksHTTP1 reports whether the first bytes of HTTP/2, which etcd speaks, are answered in the older version.
+func speaksHTTP1(ctx context.Context, host string) bool {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime/2)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if end, ok := ctx.Deadline(); ok {
+		conn.SetDeadline(end) //nolint:errcheck // the read says what happened
+	}
+	// The preface of RFC 9113, 3.4: made to be refused by whoever does not know it; then SETTINGS without any.
+	io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00") //nolint:errcheck // as above
+	answer := make([]byte, len("HTTP/1."))
+	_, err = io.ReadFull(conn, answer)
+	return err == nil && string(answer) == "HTTP/1."
 }
 
 func explainTCP(err error, host string) string {

@@ -134,7 +134,7 @@ func (n *Node) admit(ctx context.Context, before heights, rev int64, items []key
 		return fmt.Errorf("layout %d: %w", c.Format, state.ErrUnknownCommand)
 	case mine.ClusterID != "" && c.ID != mine.ClusterID:
 		return &trouble{text: fmt.Sprintf("the keys that begin with %s belong to another cluster, %s, and this node to %s: correct Etcd.Prefix or Etcd.Endpoints; "+
-			"a node that is to change over starts with an empty DataDir", n.cfg.Prefix, c.ID, mine.ClusterID), lasting: true}
+			"or stop this node and delete %s, if that was left from another cluster", n.cfg.Prefix, c.ID, mine.ClusterID, identityPath(n.cfg.DataDir)), lasting: true}
 	case mine.ClusterID == "" && n.strangers(c.Members):
 		return &trouble{text: fmt.Sprintf("the keys that begin with %s belong to another cluster, whose members are %v: give this one an Etcd.Prefix of its own", n.cfg.Prefix, c.Members), lasting: true}
 	}

@@ -75,6 +75,11 @@ func Import(ctx context.Context, cfg Config, log hclog.Logger, st *state.State, 
 		return err
 	}
 	defer n.kv.Close() //nolint:errcheck // all was written
+	if id, err := loadIdentity(cfg.DataDir, cfg.NodeID); err != nil {
+		return err
+	} else if id.ClusterID != "" && id.ClusterID != st.ClusterID() {
+		return fmt.Errorf("this node was in another cluster on an etcd before, and would take no part in this one: delete %s on every node that has one", identityPath(cfg.DataDir))
+	}
 	out, err := n.unled(ctx)
 	if err != nil {
 		return n.words(ctx, err)

@@ -102,6 +102,28 @@ func TestImportCutShortLeavesNoCluster(t *testing.T) {
 	})
 }
 
+// Who was on an etcd before, in another cluster, would take no part in the one that is written.
+func TestNothingIsImportedOverAnotherClustersIdentity(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f, st := newFake(), clustertest.Filled(t)
+		cfg := bystanders(t, f)
+		cfg.DataDir = t.TempDir()
+		if err := (identity{NodeID: cfg.NodeID, Incarnation: "1", ClusterID: "of another time"}).save(cfg.DataDir); err != nil {
+			t.Fatal(err)
+		}
+		err := Import(t.Context(), cfg, hclog.NewNullLogger(), st, second, nil)
+		if err == nil || !strings.Contains(err.Error(), "delete "+identityPath(cfg.DataDir)) || len(f.keys) > 0 {
+			t.Errorf("got %v, and %d keys", err, len(f.keys))
+		}
+		if err := (identity{NodeID: cfg.NodeID, Incarnation: "1", ClusterID: st.ClusterID()}).save(cfg.DataDir); err != nil {
+			t.Fatal(err)
+		}
+		if err := Import(t.Context(), cfg, hclog.NewNullLogger(), st, second, nil); err != nil {
+			t.Errorf("with its own cluster's: %v", err)
+		}
+	})
+}
+
 // cutShort is an etcd that so many transactions reach.
 type cutShort struct {
 	kv

@@ -197,7 +197,7 @@ func (c *client) strange(v clusterValue) string {
 	case err != nil:
 		return err.Error()
 	case id.ClusterID != "" && id.ClusterID != v.ID:
-		return fmt.Sprintf("the keys that begin with %s belong to another cluster than this node", c.cfg.Prefix)
+		return fmt.Sprintf("the keys that begin with %s belong to another cluster than this node: correct Etcd.Prefix or Etcd.Endpoints, or delete %s, if that was left from another cluster", c.cfg.Prefix, identityPath(c.cfg.DataDir))
 	case id.ClusterID == "" && n.strangers(v.Members):
 		return fmt.Sprintf("the keys that begin with %s belong to another cluster, whose members are %v: give this one an Etcd.Prefix of its own", c.cfg.Prefix, v.Members)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -205,6 +207,18 @@ func TestWordsForAPrefixOfAnotherCluster(t *testing.T) {
 	cfg := lone(t, e.URLs()...)
 	cfg.Members = []cluster.Member{{NodeID: "primary", Role: cluster.Primary, ClusterAddress: "another:8086"}}
 	refused(t, cfg, "/scomconnector/ belong to another cluster", "primary primary:8086", "give this one an Etcd.Prefix of its own")
+	left := lone(t, e.URLs()...)
+	if err := (identity{NodeID: "primary", Incarnation: "1", ClusterID: "of another time"}).save(left.DataDir); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, left, "belong to another cluster", "delete "+identityPath(left.DataDir))
+}
+
+func TestWordsForAWebServer(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	refused(t, lone(t, web.URL), "a web server answers there, and no etcd: correct Etcd.Endpoints")
 }
 
 func TestWordsForNoMajority(t *testing.T) {

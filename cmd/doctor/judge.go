@@ -148,7 +148,7 @@ func judgeHandshake(err error) finding {
 		return finding{Fail, "what listens there does not speak TLS", "check the port, and whether https is right"}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-		return finding{Fail, "it closes the connection at once", "look whether the service behind it runs, and what stands in between: a firewall, a load balancer"}
+		return finding{Fail, "it closes the connection at once", "look whether the service behind it runs, and what stands in between: a firewall, a load balancer; or whether it speaks without TLS, and http is right"}
 	}
 	if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
 		return finding{Fail, "it took the connection, and then says nothing", "check what listens there, and what stands in between"}

@@ -62,7 +62,7 @@ func runMigrate(t terminal, args []string) error {
 	shown := progressOn(t.err)
 	cargo, err := daemon.Migration{
 		Node: own, To: to, Version: version, Log: log,
-		Agree:    func(c daemon.Cargo) error { return n.mayMigrate(t, c, force) },
+		Agree:    func(c daemon.Cargo) error { return n.mayMigrate(t, c, to, force) },
 		Progress: func(done, of int) { shown.show(fmt.Sprintf("writing: %d of %d", done, of)) },
 	}.Run(ctx)
 	shown.end()
@@ -77,13 +77,17 @@ func runMigrate(t terminal, args []string) error {
 }
 
 // mayMigrate shows what was read, and asks the person. nil: go on.
-func (n *node) mayMigrate(t terminal, c daemon.Cargo, force bool) error {
+func (n *node) mayMigrate(t terminal, c daemon.Cargo, to string, force bool) error {
 	if !n.json {
 		printCargo(t, c)
 	}
 	if len(c.Doubts) > 0 && !force {
+		elsewhere := "run it on the node that was stopped last" // a folder is one node's, an etcd all of them have
+		if to == "raft" {
+			elsewhere = "restore the etcd from a backup"
+		}
 		return hinted{fmt.Errorf("nothing was changed, for a reason that needs --force: %s", harmless(strings.Join(c.Doubts, "; "))),
-			"run it on the node that was stopped last, or accept with --force that what is newer elsewhere is lost or sent again"}
+			elsewhere + ", or accept with --force that what is newer elsewhere is lost or sent again"}
 	}
 	ok, err := n.agreed(t, "Is every node stopped, and was this state the last one in use?")
 	if err != nil {

@@ -107,7 +107,7 @@ func TestCheckFindsWhatTheFilesPointTo(t *testing.T) {
 		want string // one line of the output
 	}{
 		{"a secret's file is missing", func(b *bench) { os.Remove(filepath.Join(b.dir, "pw")) },
-			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: read the secret: open pw: no such file or directory"},
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: read the secret: open pw: no such file or directory: write it into that file, as its only line"},
 		{"a secret's variable is missing", func(b *bench) { b.clusterKeys("file:pw", "env:SC_TEST_ABSENT") },
 			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: the environment variable SC_TEST_ABSENT is not set for this process"},
 		{"others may read the secret", func(b *bench) { os.Chmod(filepath.Join(b.dir, "pw"), 0o644) },
@@ -125,7 +125,7 @@ func TestCheckFindsWhatTheFilesPointTo(t *testing.T) {
 		{"a token that is too short", func(b *bench) { b.nodeKeys(`"Auth": {"OperatorTokenFile": "pw"},`) },
 			"warning: node.json:5: Auth.OperatorTokenFile: pw holds fewer than 16 characters, which can be guessed"},
 		{"a token that is missing", func(b *bench) { b.nodeKeys(`"Auth": {"ReadTokenFile": "absent"},`) },
-			"error: node.json:5: Auth.ReadTokenFile: read the secret: open absent: no such file or directory"},
+			"error: node.json:5: Auth.ReadTokenFile: read the secret: open absent: no such file or directory: write it into that file, as its only line"},
 		{"half a certificate", func(b *bench) { b.nodeKeys(`"Tls": {"CertFile": "pw", "KeyFile": "pw"},`) },
 			"error: node.json:5: Tls.CertFile: tls: failed to find any PEM data in certificate input"},
 		{"a data folder that is a file", func(b *bench) { b.node = strings.Replace(b.node, `"data"`, `"pw/data"`, 1) },

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +98,9 @@ func (s Secret) Resolve() (string, error) {
 
 func readSecretFile(path string) (string, error) {
 	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("read the secret: %w: write it into that file, as its only line", err)
+	}
 	if err != nil {
 		return "", fmt.Errorf("read the secret: %w", err)
 	}

@@ -69,7 +69,7 @@ func TestSecretsAreResolvedWhenUsed(t *testing.T) {
 		"env:SC_TEST_EMPTY":  "the environment variable SC_TEST_EMPTY is not set for this process",
 		"file:empty":         "read the secret: " + filepath.Join(dir, "empty") + " is empty",
 		"file:huge":          "read the secret: " + filepath.Join(dir, "huge") + " is larger than 16384 bytes, which no password is",
-		"file:absent":        "read the secret: open " + filepath.Join(dir, "absent") + ": no such file or directory",
+		"file:absent":        "read the secret: open " + filepath.Join(dir, "absent") + ": no such file or directory: write it into that file, as its only line",
 	} {
 		s, err := ParseSecret(ref, dir)
 		if err != nil {
