@@ -51,13 +51,14 @@ var sideways = map[string][]string{
 }
 
 // fakes may be imported by tests and by the demo, and import nothing of what they fake.
-var fakes = []string{"poller/scom/scomtest", "publisher/publishertest", "cluster/clustertest", "test", "test/pipenet", "test/etcdrig"}
+var fakes = []string{"poller/scom/scomtest", "publisher/publishertest", "cluster/clustertest", "test", "test/pipenet", "test/etcdrig", "test/freeport"}
 
 // fakeMayImport are exceptions to "nothing of ours".
 var fakeMayImport = map[string][]string{
 	"cluster/clustertest": {"cluster", "cluster/state", "cluster/raftnode", "poller/alert", "test/pipenet"},
 	"test/pipenet":        {},
-	"test/etcdrig":        {},
+	"test/etcdrig":        {"test/freeport"},
+	"test/freeport":       {},
 }
 
 type pkg struct {

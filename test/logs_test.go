@@ -33,7 +33,7 @@ func TestAnHourOfOutageIsFewLines(t *testing.T) {
 		{"every second post fails", 1, func(w *world) { w.lams[0].Set(publishertest.Faults{Every: 2, EveryStatus: 502}) }, func(w *world) { w.lams[0].Set(publishertest.Faults{}) }, nil},
 		{"SCOM is away", 1, func(w *world) { w.consoles[0].Set(scomtest.Faults{Status: 503}) }, func(w *world) { w.consoles[0].Heal() }, []string{"NOT DELIVERING", "DELIVERING AGAIN"}},
 		{"every third poll fails", 1, func(w *world) { w.consoles[0].Set(scomtest.Faults{Status: 500, Every: 3}) }, func(w *world) { w.consoles[0].Heal() }, nil},
-		{"the leader alone", 3, func(w *world) { w.stop("secondary"); w.stop("witness") }, func(w *world) { w.start("secondary"); w.start("witness") }, []string{"NOT DELIVERING", "leads, after 1h"}},
+		{"the leader alone", 3, func(w *world) { w.stop("secondary"); w.stop("witness") }, func(w *world) { w.start("secondary"); w.start("witness") }, []string{"NOT DELIVERING", "knew of no leader for 1h"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			inWorld(t, site{nodes: c.nodes, settings: quick}, func(w *world) {

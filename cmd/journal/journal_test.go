@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,7 +32,7 @@ func at(j *Journal) {
 // round makes each line a new one.
 var round string
 
-func open(t *testing.T, cfg Config, console *bytes.Buffer) *Journal {
+func open(t *testing.T, cfg Config, console io.Writer) *Journal {
 	t.Helper()
 	j, err := Open(cfg, console)
 	if err != nil {
