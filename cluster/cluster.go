@@ -163,8 +163,8 @@ type Stall struct {
 func (s Stall) Error() string { return s.Text }
 
 // FreeEtcd is what to do about an etcd whose database is full.
-const FreeEtcd = "free it: `etcdctl compact $(etcdctl endpoint status -w json | grep -o '\"revision\":[0-9]*' | head -1 | cut -d: -f2)`, " +
-	"then `etcdctl defrag --cluster`, then `etcdctl alarm disarm`, and turn on auto-compaction"
+const FreeEtcd = "free it, on a machine of the etcd or with its ETCDCTL_ENDPOINTS: `etcdctl compact $(etcdctl endpoint status -w json | grep -o '\"revision\":[0-9]*' | head -1 | cut -d: -f2)`, " +
+	"then `etcdctl defrag --cluster`, then `etcdctl alarm disarm`, and turn on auto-compaction; if it is full again, --quota-backend-bytes is too small"
 
 // Outlook is whether this node could take over by force, and what that would mean.
 type Outlook struct {

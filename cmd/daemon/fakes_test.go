@@ -28,6 +28,7 @@ type fakeCluster struct {
 
 	mu        sync.Mutex // guards what follows
 	view      cluster.View
+	idle      bool // who is called the leader does not lead: its term is over, or has not begun
 	index     uint64
 	term      uint64
 	answers   map[string]any // by member: to whatever it is asked; an error is one
@@ -63,7 +64,7 @@ func (c *fakeCluster) View() cluster.View {
 		}
 	}
 	self, _ := member(v, v.NodeID)
-	v.Leading = v.Leader == v.NodeID && self.Role != cluster.Witness && !v.State.InMaintenance(v.NodeID)
+	v.Leading = !c.idle && v.Leader == v.NodeID && self.Role != cluster.Witness && !v.State.InMaintenance(v.NodeID)
 	return v
 }
 

@@ -232,6 +232,10 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, since: in.view.Outlook.LastHeard, text: text, do: do, facts: awayFacts(s)})
 	} else if in.view.Alarm != "" {
 		add(finding{level: v1.Degraded, cause: "alarm", area: areaNode, text: ended(in.view.Alarm), do: "mend what the message names; until then this cluster has a node less"})
+	} else if n.sawLeader.Load() && !in.view.Leading {
+		if f, is := unsettled(in.view); is {
+			add(f)
+		}
 	}
 	if in.view.Leading && in.trouble.text != "" {
 		level := v1.Stopped
@@ -252,6 +256,21 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		out[i].locate(s)
 	}
 	return out
+}
+
+// unsettled is the time in which the last leader is still named and this node cannot know that it leads, before somebody else does or it is
+// known that nobody does. The cluster's own lines tell it in the log.
+func unsettled(v cluster.View) (f finding, is bool) {
+	f = finding{level: v1.Degraded, cause: "unsettled", area: areaNode, heard: true, do: cmp.Or(v.Do, "nothing yet: that takes some seconds")}
+	switch {
+	case v.Waiting != "":
+		f.text = "This node does not know who leads: " + ended(v.Waiting)
+	case v.Leader == v.NodeID:
+		f.text = "Nothing is delivered right now: the term of this node is over, or has not begun yet."
+	default:
+		return finding{}, false
+	}
+	return f, true
 }
 
 // locate adds where the server is to what the log says.

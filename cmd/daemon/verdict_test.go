@@ -91,6 +91,8 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		"in maintenance":                  {members: 3, self: "secondary", leader: "primary", is: flagged, level: v1.OK, text: "In maintenance: this node does not take over. primary leads"},
 		"the witness":                     {members: 3, self: "witness", leader: "primary", level: v1.OK, text: "Witness: primary leads"},
 		"only the witness is left":        {3, "witness", "witness", away("primary"), pendingReturn{}, v1.Stopped, "only a witness is left", "start"},
+		"a term that is over":             {2, "primary", "primary", func(c *fakeCluster) { c.idle = true }, pendingReturn{}, v1.Degraded, "Nothing is delivered right now", "nothing yet"},
+		"without the etcd":                {2, "secondary", "primary", func(c *fakeCluster) { c.view.Waiting, c.view.Do = "etcd does not answer", "doctor" }, pendingReturn{}, v1.Degraded, "does not know who leads: etcd does not answer.", "doctor"},
 		"nobody leads":                    {2, "secondary", "", away("primary"), pendingReturn{}, v1.Stopped, "primary is out of contact", "start primary"},
 		"an alarm beside a leader":        {3, "secondary", "primary", func(c *fakeCluster) { c.view.Alarm = "witness is of another cluster." }, pendingReturn{}, v1.Degraded, "witness is of another cluster", "mend"},
 		"an alarm without one":            {3, "secondary", "", func(c *fakeCluster) { c.view.Alarm = "primary is of another cluster" }, pendingReturn{}, v1.Stopped, "NOT DELIVERING", "mend"},
@@ -106,6 +108,7 @@ func TestVerdictOnTheCluster(t *testing.T) {
 		}
 		n := nodeOf(f, nil)
 		n.started = long
+		n.sawLeader.Store(true)
 		v := f.View()
 		in := verdictInput{view: v, back: c.back}
 		if slices.Contains(n.unready(), "etcd takes no writes") != (v.Stall.Text != "") {

@@ -186,7 +186,10 @@ func (l *verdictLog) tell(now time.Time, m *matter, p affairs, proven bool) {
 	if passed && m.tries == 0 {
 		m.times, passed = 0, false // nobody has tried anything in vain
 	}
-	if !begins && !ends && !passed || !m.due(now) {
+	if !begins && !ends && !passed {
+		return
+	}
+	if !m.due(now) && (!ends || m.level != v1.Stopped) { // who reads that nothing is delivered reads it, too, when something is again
 		return
 	}
 	switch {
@@ -239,6 +242,9 @@ func stopped(p affairs) bool {
 // ending is the line at the end of what was told.
 func (l *verdictLog) ending(m *matter, p affairs) string {
 	lasted := m.changed.Sub(m.began).Round(time.Second).String()
+	if m.cause == noLeaderCause && p.leading {
+		return fmt.Sprintf("This node leads; it knew of no leader for %s.", lasted)
+	}
 	if m.cause == noLeaderCause {
 		l.calm.words = p.calm.cause // that says whom this node follows, too
 		return fmt.Sprintf("%s leads; this node knew of no leader for %s.", cmp.Or(p.leader, "Somebody"), lasted)

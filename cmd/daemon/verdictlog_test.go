@@ -99,6 +99,33 @@ func TestWhatFlapsIsCounted(t *testing.T) {
 	}
 }
 
+// However soon an outage follows the one before: who reads that nothing is delivered reads it, too, when something is again.
+func TestTheEndOfAnOutageThatWasToldIsTold(t *testing.T) {
+	d := newDiary(true)
+	for i := range 12 {
+		got := d.pass(10, lamAway("answers 503", 1)) + d.pass(5)
+		if begun, ended := strings.Contains(got, "NOT DELIVERING"), strings.Contains(got, "DELIVERING AGAIN"); begun != ended {
+			t.Errorf("outage %d: %q", i, got)
+		}
+		if i == 0 && got == "" {
+			t.Error("nothing is told")
+		}
+	}
+}
+
+// The next leader does not speak of itself as of another one, and says that it delivers.
+func TestWhoLeadsAfterATimeWithoutALeaderSaysSo(t *testing.T) {
+	none := finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, text: "etcd does not answer", do: "start it"}
+	d := newDiary(true)
+	d.role.leading, d.role.leader = false, ""
+	d.pass(60, none)
+	d.role.leading, d.role.leader = true, "a"
+	got := d.pass(10)
+	if !strings.Contains(got, "This node leads; it knew of no leader for 1m0s.") || !strings.Contains(got, "Delivering.") {
+		t.Errorf("got %q", got)
+	}
+}
+
 // Of what is told once, several outages side by side are told one by one, and delivery goes on when the last is over.
 func TestDeliveryGoesOnWhenTheLastOutageIsOver(t *testing.T) {
 	d := newDiary(true)

@@ -147,6 +147,8 @@ func (r *running) member(id string) finding {
 		case m.Node != id:
 		case m.Fault != "":
 			return finding{Fail, "out of contact: " + m.Fault, "start it, or mend the network between the nodes"}
+		case m.Part == v1.PartWithout:
+			return finding{Warning, "in contact, and cannot use the etcd", "run doctor there"}
 		case !m.Voter:
 			return finding{Warning, "in contact, and has no vote yet", "wait until it has caught up; if that lasts, look at its log"}
 		default:
