@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -192,21 +193,28 @@ func (b *browser) load(url string, width int) {
 // loaded waits until the page is whole that was asked for last.
 func (b *browser) loaded(url string) {
 	b.t.Helper()
+	if !b.happens(time.Minute, "Page.loadEventFired") {
+		b.t.Fatalf("%s does not load within a minute: %v", url, b.ctx.Err())
+	}
+}
+
+// happens waits until the browser has told one of the events since they were last forgotten.
+func (b *browser) happens(limit time.Duration, methods ...string) bool {
+	end := time.After(limit)
 	for {
 		b.mu.Lock()
-		loaded := false
-		for _, e := range b.events {
-			loaded = loaded || e.Method == "Page.loadEventFired"
-		}
+		told := slices.ContainsFunc(b.events, func(m message) bool { return slices.Contains(methods, m.Method) })
 		more := b.more
 		b.mu.Unlock()
-		if loaded {
-			return
+		if told {
+			return true
 		}
 		select {
 		case <-more:
+		case <-end:
+			return false
 		case <-b.ctx.Done():
-			b.t.Fatalf("%s does not load: %v", url, b.ctx.Err())
+			return false
 		}
 	}
 }
@@ -247,21 +255,39 @@ func (b *browser) complaints(origin string) []string {
 	return all
 }
 
-// click presses the mouse on the first element that the selector finds, and what it leads to is loaded when this returns.
+// click presses the mouse on the first element that the selector finds, and what it leads to is loaded when this returns. A page that lives
+// may move the element between the look and the press, as it does under a person's hand, who presses again then; one that has not moved must do.
 func (b *browser) click(selector string) {
 	b.t.Helper()
-	var at *struct{ X, Y float64 } // a page that lives may be about to show it
+	for {
+		at := b.where(selector)
+		b.mu.Lock()
+		b.events = nil
+		b.mu.Unlock()
+		for _, what := range []string{"mousePressed", "mouseReleased"} {
+			b.call("Input.dispatchMouseEvent", object{"type": what, "x": at.X, "y": at.Y, "button": "left", "clickCount": 1}, nil)
+		}
+		if b.happens(10*time.Second, "Page.frameRequestedNavigation", "Page.frameStartedLoading", "Page.loadEventFired") {
+			b.loaded(selector)
+			return
+		}
+		if b.where(selector) == at {
+			b.t.Fatalf("a click on %s leads nowhere", selector)
+		}
+	}
+}
+
+type spot struct{ X, Y float64 }
+
+// where is the middle of the element, once the page shows it.
+func (b *browser) where(selector string) spot {
+	b.t.Helper()
+	var at *spot
 	await(b.t, selector+" to click", 20*time.Second, func() bool {
 		b.ask(fmt.Sprintf(`(e => { if (!e) return null; e.scrollIntoView({block: "center"}); const r = e.getBoundingClientRect(); return {X: r.left + r.width / 2, Y: r.top + r.height / 2} })(document.querySelector(%q))`, selector), &at)
 		return at != nil
 	})
-	b.mu.Lock()
-	b.events = nil
-	b.mu.Unlock()
-	for _, what := range []string{"mousePressed", "mouseReleased"} {
-		b.call("Input.dispatchMouseEvent", object{"type": what, "x": at.X, "y": at.Y, "button": "left", "clickCount": 1}, nil)
-	}
-	b.loaded(selector)
+	return *at
 }
 
 // fill types into a field.

@@ -51,7 +51,7 @@ var sideways = map[string][]string{
 }
 
 // fakes may be imported by tests and by the demo, and import nothing of what they fake.
-var fakes = []string{"poller/scom/scomtest", "publisher/publishertest", "cluster/clustertest", "test", "test/pipenet", "test/etcdrig", "test/freeport"}
+var fakes = []string{"poller/scom/scomtest", "publisher/publishertest", "cluster/clustertest", "test", "test/pipenet", "test/etcdrig", "test/freeport", "test/logbuf"}
 
 // fakeMayImport are exceptions to "nothing of ours".
 var fakeMayImport = map[string][]string{
@@ -59,6 +59,7 @@ var fakeMayImport = map[string][]string{
 	"test/pipenet":        {},
 	"test/etcdrig":        {"test/freeport"},
 	"test/freeport":       {},
+	"test/logbuf":         {},
 }
 
 type pkg struct {

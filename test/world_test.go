@@ -1,7 +1,6 @@
 package test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,6 +21,7 @@ import (
 	"scomconnector/cmd/settings"
 	"scomconnector/poller/scom/scomtest"
 	"scomconnector/publisher/publishertest"
+	"scomconnector/test/logbuf"
 	"scomconnector/test/pipenet"
 )
 
@@ -42,7 +41,7 @@ type world struct {
 	node     string   // further keys of each node.json
 	password string   // reference to SCOM's password
 	auth     string   // how to log on to SCOM; empty: as is the default
-	log      *lockedBuffer
+	log      *logbuf.Buffer
 	level    string      // of the log; empty: INFO
 	severed  [][2]string // links of nodes to consoles and LAMs
 }
@@ -91,7 +90,7 @@ func newWorld(t *testing.T, s site) *world {
 	}
 	w := &world{
 		auth: auth, t: t, net: pipenet.New(), group: scomtest.New(s.scom), more: s.settings, node: s.node,
-		disks: map[string]*raftnode.Memory{}, broken: map[string]*atomic.Bool{}, running: map[string]*running{}, log: &lockedBuffer{},
+		disks: map[string]*raftnode.Memory{}, broken: map[string]*atomic.Bool{}, running: map[string]*running{}, log: &logbuf.Buffer{},
 		password: cmp.Or(s.password, "plain:"+scomtest.DefaultAccount.Password),
 		members:  []string{"primary", "secondary", "witness"}[:s.nodes],
 	}
@@ -391,22 +390,4 @@ func (w *world) leader() string {
 		}
 	}
 	return ""
-}
-
-// lockedBuffer collects the log of several daemons.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

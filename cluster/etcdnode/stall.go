@@ -84,7 +84,9 @@ func (n *Node) stall() cluster.Stall {
 	defer n.mu.Unlock()
 	now, r := time.Now(), &n.refusals
 	if !applied.Before(r.at) {
-		r.wrote = later(r.wrote, applied)
+		if applied.After(r.wrote) {
+			r.wrote = applied
+		}
 		r.last = cluster.Stall{}
 	}
 	switch {
@@ -119,11 +121,4 @@ func stallOf(err error, cfg Config) cluster.Stall {
 		}
 	}
 	return cluster.Stall{}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }

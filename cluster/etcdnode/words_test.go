@@ -1,7 +1,6 @@
 package etcdnode
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -22,25 +21,8 @@ import (
 	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
 	"scomconnector/test/etcdrig"
+	"scomconnector/test/logbuf"
 )
-
-// lines is a log that can be read while it is written.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(b)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
-}
 
 // lone is the settings of a cluster of one.
 func lone(t *testing.T, endpoints ...string) Config {
@@ -63,7 +45,7 @@ func checked(t *testing.T, cfg Config) (text string, fatal bool) {
 // started runs a node until cond holds of it and what it logs for operators.
 func started(t *testing.T, cfg Config, what string, cond func(n *Node, log string) bool) {
 	t.Helper()
-	log := &lines{}
+	log := &logbuf.Buffer{}
 	n, err := Open(cfg, hclog.New(&hclog.LoggerOptions{Level: hclog.Warn, Output: log}), prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/hashicorp/go-hclog"
 
 	"scomconnector/cluster"
+	"scomconnector/test/logbuf"
 )
 
 // Whoever leads is told each time: the last line of a log in which nodes take turns must not be an old one. It is not told by its words.
@@ -70,7 +70,7 @@ func TestWhatChangesAStateIsNeverKeptBack(t *testing.T) {
 // What was kept back once is told as it was, with its time, and soon: the second or third minute is not over yet when a state is read.
 func TestWhatWasKeptBackOnceIsToldAsItWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out lockedBuffer
+		var out logbuf.Buffer
 		j := open(t, Config{}, &out)
 		for i := range manyTimes + 1 {
 			j.Logger().Named("etcd").Info("an endpoint can be used again", "endpoint", i)
@@ -88,7 +88,7 @@ func TestWhatWasKeptBackOnceIsToldAsItWas(t *testing.T) {
 // Who tries four times within a moment says so once, and how often.
 func TestAStutterIsOneLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var out lockedBuffer
+		var out logbuf.Buffer
 		j := open(t, Config{}, &out)
 		for range 2 {
 			for range 4 {
@@ -200,28 +200,4 @@ func TestFewLinesAreToldApart(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n != 3*maxCounted {
 		t.Errorf("%d lines, want all %d", n, 3*maxCounted)
 	}
-}
-
-// lockedBuffer is written by timers, too, of which nothing says when they have seen what a test did.
-type lockedBuffer struct {
-	mu sync.Mutex // guards b
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lockedBuffer) Reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.b.Reset()
 }

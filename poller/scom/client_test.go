@@ -3,8 +3,6 @@ package scom
 import (
 	"errors"
 	"fmt"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,6 +11,7 @@ import (
 
 	"scomconnector/poller/alert"
 	"scomconnector/poller/scom/scomtest"
+	"scomconnector/test/logbuf"
 	"scomconnector/test/pipenet"
 )
 
@@ -23,31 +22,14 @@ type world struct {
 	group    *scomtest.Group
 	consoles []*scomtest.Console
 	client   *Client
-	log      *syncBuffer
-}
-
-type syncBuffer struct {
-	mu sync.Mutex // guards b
-	b  strings.Builder
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+	log      *logbuf.Buffer
 }
 
 // newWorld builds one; consoles has an entry for each console, and change may alter the client's
 // settings. Call it inside a bubble; all of it ends with the test.
 func newWorld(t *testing.T, opt scomtest.Options, consoles []scomtest.ConsoleOptions, change func(*Config)) *world {
 	t.Helper()
-	w := &world{t: t, net: pipenet.New(), group: scomtest.New(opt), log: &syncBuffer{}}
+	w := &world{t: t, net: pipenet.New(), group: scomtest.New(opt), log: &logbuf.Buffer{}}
 	cfg := Defaults()
 	cfg.Dial = w.net.Dialer("connector")
 	for i, o := range consoles {

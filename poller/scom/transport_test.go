@@ -21,13 +21,14 @@ import (
 
 	"scomconnector/poller/alert"
 	"scomconnector/poller/scom/scomtest"
+	"scomconnector/test/logbuf"
 )
 
 // These tests need real sockets: TLS and proxies belong to net/http's own connections.
 
-func newClient(t *testing.T, c Console) (*Client, *syncBuffer) {
+func newClient(t *testing.T, c Console) (*Client, *logbuf.Buffer) {
 	t.Helper()
-	log := &syncBuffer{}
+	log := &logbuf.Buffer{}
 	c.Domain, c.User, c.Password = "CONTOSO", "svc-moogsoft", "simulated"
 	client, err := New(Config{Consoles: []Console{c}}, hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Trace}))
 	if err != nil {

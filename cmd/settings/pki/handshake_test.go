@@ -1,7 +1,6 @@
 package pki_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +21,7 @@ import (
 	"scomconnector/cluster/port"
 	"scomconnector/cluster/raftnode"
 	"scomconnector/cmd/settings/pki"
+	"scomconnector/test/logbuf"
 )
 
 // pair is a Primary and a Secondary on loopback, each with a folder of certificates. The Primary may begin alone.
@@ -32,12 +31,12 @@ type pair struct {
 	dir   string
 	ports map[string]net.Listener // made first: a call to a node that has not started waits instead of failing
 	bare  atomic.Bool             // the Secondary shows no certificate
-	log   *buffer
+	log   *logbuf.Buffer
 }
 
 func newPair(t *testing.T) *pair {
 	t.Helper()
-	p := &pair{t: t, shape: slices.Clone(clustertest.Pair), dir: t.TempDir(), ports: map[string]net.Listener{}, log: &buffer{}}
+	p := &pair{t: t, shape: slices.Clone(clustertest.Pair), dir: t.TempDir(), ports: map[string]net.Listener{}, log: &logbuf.Buffer{}}
 	for i := range p.shape {
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -120,27 +119,9 @@ func (p *pair) Crashed(string)      {}
 func (p *pair) Isolate(string) bool { return false }
 func (p *pair) Heal(string)         {}
 
-// buffer collects the log of both nodes.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-// has reports whether one line holds all parts.
-func (b *buffer) has(parts ...string) bool {
-	for line := range strings.Lines(b.String()) {
+// has reports whether one line of the log holds all parts.
+func has(log string, parts ...string) bool {
+	for line := range strings.Lines(log) {
 		if !slices.ContainsFunc(parts, func(part string) bool { return !strings.Contains(line, part) }) {
 			return true
 		}
@@ -207,7 +188,7 @@ func TestNodesRefuseEachOtherUntilTheFilesAreRight(t *testing.T) {
 			if got := cl.Leader(limit); got != "primary" {
 				t.Fatalf("%s leads", got)
 			}
-			cl.Eventually(limit, "the reason in the log: "+c.says, func() bool { return p.log.has(c.node+": member is out of contact", c.says) })
+			cl.Eventually(limit, "the reason in the log: "+c.says, func() bool { return has(p.log.String(), c.node+": member is out of contact", c.says) })
 			if v := cl.Node("primary").Health().Voters; v != 1 {
 				t.Errorf("voters: got %d, want the Primary alone", v)
 			}
