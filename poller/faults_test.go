@@ -564,10 +564,13 @@ func TestACommitThatFailsForAnUnknownReasonIsRepeatedNotItsBatch(t *testing.T) {
 		r.state.get(func(s *fakeState) { s.faults = 5 })
 		r.scom.set(1, 0, 0)
 		r.pass(4 * time.Second)
-		if s := r.p.Status(); !strings.Contains(s.LastError, "does not record") {
-			t.Errorf("the status says %q", s.LastError)
+		if s := r.p.Status(); !strings.Contains(s.LastError, "does not record") || s.Phase != PhaseAwayLedger {
+			t.Errorf("the status says %s, %q", s.Phase, s.LastError)
 		}
 		r.pass(time.Minute)
+		if s := r.p.Status(); s.Phase != PhaseIdle {
+			t.Errorf("once commits succeed again it is %s", s.Phase)
+		}
 		r.end()
 		r.delivered()
 		if r.repeated() > 0 || r.p.Status().LastError != "" {

@@ -17,6 +17,7 @@ const (
 	PhaseReconciling = "reconciling"
 	PhaseAwaySCOM    = "waiting for SCOM"
 	PhaseAwayLAM     = "waiting for the LAM"
+	PhaseAwayLedger  = "waiting for the cluster"
 	PhaseBlocked     = "blocked"
 	PhaseStopped     = "stopped"
 )
@@ -268,7 +269,7 @@ func (p *Pipeline) Status() Status {
 		}
 	}
 	b.showOutage(&s, p.cfg, time.Now())
-	f, c, behind := b.flight, b.clock, b.behind
+	f, c, behind, unrecorded := b.flight, b.clock, b.behind, b.errors[errorOfLedger]
 	b.mu.Unlock()
 
 	s.Name, s.Stream = p.cfg.Name, p.cfg.Stream
@@ -276,6 +277,8 @@ func (p *Pipeline) Status() Status {
 	// What keeps the pipeline from working is shown before what it would be doing.
 	switch {
 	case s.Phase == PhaseStopped:
+	case unrecorded != "":
+		s.Phase, s.Progress = PhaseAwayLedger, ""
 	case !s.LAMAwaySince.IsZero():
 		s.Phase, s.Progress = PhaseAwayLAM, ""
 	case s.Blocked != "":

@@ -107,7 +107,8 @@ func (r report) show(s *v1.Status) {
 	for i := range s.Pipelines {
 		for _, p := range r.Pipelines {
 			if own := &s.Pipelines[i]; p.Name == own.Name {
-				// What is replicated is newer here, and agrees with the totals.
+				// What is replicated is newer here, and agrees with the totals; so must what the leader has counted.
+				p.Flow = onward(p.Flow, p.Sent, own.Sent)
 				p.Cursor, p.Sent, p.Parked, p.Remembered = own.Cursor, own.Sent, own.Parked, own.Remembered
 				*own = p
 			}
@@ -123,6 +124,23 @@ func (r report) show(s *v1.Status) {
 			s.Outbox.Entries[i].Stands = text
 		}
 	}
+}
+
+// onward is a flow that was told when the replicated state had counted then as accepted, as it is now: what was accepted since has also
+// been read and sent, and waits no more.
+func onward(f v1.Flow, then, now uint64) v1.Flow {
+	if f.Since.IsZero() { // from an older version, or nothing runs
+		return f
+	}
+	if now < then { // this copy is behind
+		f.Accepted.Count -= min(f.Accepted.Count, then-now)
+		return f
+	}
+	more := now - then
+	f.Accepted.Count += more
+	f.Sent.Count, f.Read.Count = max(f.Sent.Count, f.Accepted.Count), max(f.Read.Count, f.Accepted.Count)
+	f.Waiting -= int(min(more, uint64(f.Waiting)))
+	return f
 }
 
 // others are the leader's warnings that this node has not.

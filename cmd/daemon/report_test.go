@@ -91,6 +91,32 @@ func TestWhatIsReplicatedIsNotTakenFromTheLeader(t *testing.T) {
 	}
 }
 
+// An alert that was accepted after the leader's word was in the total and not in the count beside it: 62 accepted in all, 61 since the term.
+func TestTheLeadersCountsAgreeWithTheTotals(t *testing.T) {
+	flow := func(read, sent, accepted uint64, waiting int) v1.Flow {
+		return v1.Flow{Since: time.UnixMilli(1000), Read: v1.Step{Count: read}, Sent: v1.Step{Count: sent}, Accepted: v1.Step{Count: accepted}, Waiting: waiting}
+	}
+	for _, c := range []struct {
+		name      string
+		own       uint64
+		flow      v1.Flow
+		theirs    v1.Flow
+		theirSent uint64
+	}{
+		{"the same", 61, flow(70, 61, 61, 3), flow(70, 61, 61, 3), 61},
+		{"one more, which was sent", 62, flow(70, 62, 62, 2), flow(70, 62, 61, 3), 61},
+		{"five more, not read yet", 66, flow(66, 66, 66, 0), flow(61, 61, 61, 3), 61},
+		{"this copy is behind", 60, flow(70, 61, 60, 3), flow(70, 61, 61, 3), 61},
+		{"this copy is behind from before the term", 50, flow(70, 61, 0, 3), flow(70, 61, 5, 3), 61},
+	} {
+		s := v1.Status{Pipelines: []v1.Pipeline{{Name: "p", Sent: c.own}}}
+		report{from: "primary", Pipelines: []v1.Pipeline{{Name: "p", Sent: c.theirSent, Flow: c.theirs}}}.show(&s)
+		if got := s.Pipelines[0].Flow; got != c.flow {
+			t.Errorf("%s: got %+v, want %+v", c.name, got, c.flow)
+		}
+	}
+}
+
 // Of a leader that is out of contact nothing is told as its present word.
 func TestALeaderOutOfContactSaysNothing(t *testing.T) {
 	f := newFakeCluster(t, 3, "secondary", "primary").seeded("")
