@@ -20,6 +20,7 @@ const demoLeads = 30 * time.Second
 
 // show prints the page's address once the Primary leads, then what arrives at the LAM, until ctx ends.
 func (s *stage) show(ctx context.Context, out io.Writer, storm int) error {
+	began := time.Now()
 	s.group.Populate(40, 6*time.Hour)
 	if err := s.awaitLeader(ctx, s.nodes[0].url); err != nil {
 		return err
@@ -50,7 +51,7 @@ func (s *stage) show(ctx context.Context, out io.Writer, storm int) error {
 		}
 		all := s.lam.Received()
 		for _, e := range all[seen:] {
-			printEvent(out, e)
+			printEvent(out, e, began)
 		}
 		if seen = len(all); seen > maxDemoEvents {
 			s.lam.Forget()
@@ -90,8 +91,8 @@ func (s *stage) storm(ctx context.Context, out io.Writer, n int) (int, error) {
 	return s.lam.Counts().Events, <-raised
 }
 
-// printEvent is one line: when, how bad, where, what, and how long after SCOM's own stamp.
-func printEvent(out io.Writer, e publishertest.Event) {
+// printEvent is one line: when, how bad, where, what, and how long after SCOM's own stamp, unless that is from before the demo began.
+func printEvent(out io.Writer, e publishertest.Event, began time.Time) {
 	var body struct {
 		Source, Type string
 		Severity     int
@@ -105,7 +106,7 @@ func printEvent(out io.Writer, e publishertest.Event) {
 		return // what the LAM itself took cannot be broken JSON; a line less harms nobody
 	}
 	after := ""
-	if t := body.CustomInfo.Scom.LastModified; !t.IsZero() && e.At.Sub(t) < time.Hour {
+	if t := body.CustomInfo.Scom.LastModified; t.After(began) {
 		after = fmt.Sprintf("%5.1f s after SCOM", e.At.Sub(t).Seconds())
 	}
 	words := [...]string{"clear", "indeterminate", "warning", "minor", "major", "critical"}

@@ -145,7 +145,7 @@ func runTransfer(t terminal, args []string) error {
 	var o v1.TransferOrder
 	fs.StringVar(&o.To, "to", "", "")
 	fs.BoolVar(&o.Force, "force", false, "")
-	if err := parse(fs, args, 1); err != nil {
+	if err := parse(fs, args, len(args)); err != nil {
 		return err
 	}
 	if fs.NArg() > 0 {
