@@ -16,7 +16,7 @@ var errResigned = errors.New("it was handed over")
 
 // heir names the member to hand over to: a candidate in contact, the Primary rather than another. Without one it says why.
 func (n *Node) heir() (nodeID, why string) {
-	why = "there is no other member"
+	why = "there is no other member that may lead"
 	for _, m := range n.cfg.Members {
 		if m.NodeID == n.cfg.NodeID {
 			continue

@@ -2,6 +2,8 @@ package raftnode
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -46,4 +48,35 @@ func TestFollowerIsGivenNoVoteWhileItIsLeftBehind(t *testing.T) {
 		until(t, 10*time.Second, "the epoch that was claimed begins", func() bool { return n.fsm.state.Token().Epoch.Number == 2 })
 		until(t, 10*time.Second, "the secondary is taken back", votes)
 	})
+}
+
+// A leader that was stopped after the other node said of a witness that it never leads, and of a pair's other node that it must catch up.
+func TestALeaderWithoutAnHeirSaysThatTheOtherOneIsAway(t *testing.T) {
+	withWitness := append(slices.Clone(two), cluster.Member{NodeID: "witness", Role: cluster.Witness, ClusterAddress: "witness:8086"})
+	for name, members := range map[string][]cluster.Member{"a pair": two, "with a witness": withWitness} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net := pipenet.New()
+				nodes := map[string]*Node{}
+				for _, m := range members {
+					nodes[m.NodeID] = inMemory(t, net, m.NodeID, members...)
+				}
+				n := nodes["primary"]
+				until(t, 10*time.Second, "all vote", func() bool {
+					return n.term.Load() != nil && !slices.ContainsFunc(members, func(m cluster.Member) bool { return suffrage(n.servers(), m.NodeID) != "voter" })
+				})
+				if err := nodes["secondary"].Close(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Second)
+				term := n.term.Load()
+				if term == nil {
+					t.Fatal("the primary does not lead any more")
+				}
+				if heir, why := n.heirNow(t.Context(), term); heir != "" || !strings.Contains(why, "secondary is out of contact") {
+					t.Errorf("got heir %q, %q", heir, why)
+				}
+			})
+		})
+	}
 }

@@ -26,9 +26,9 @@ func (n *Node) heirNow(ctx context.Context, t *term) (nodeID, why string) {
 }
 
 func (n *Node) heirBy(fit func(nodeID string) error) (nodeID, why string) {
-	why = "there is no other member"
+	why = "there is no other member that may lead"
 	for _, m := range n.cfg.Members {
-		if m.NodeID == n.cfg.NodeID {
+		if m.NodeID == n.cfg.NodeID || m.Role == cluster.Witness {
 			continue
 		}
 		if err := fit(m.NodeID); err != nil {
@@ -56,12 +56,13 @@ func (n *Node) fit(t *term, nodeID string) error {
 		return fmt.Errorf("%s is a witness, which never leads", nodeID)
 	case n.fsm.state.InMaintenance(nodeID):
 		return fmt.Errorf("%s is in maintenance: end that first", nodeID)
-	case suffrage(n.servers(), nodeID) != "voter":
-		return fmt.Errorf("%s has no vote yet: wait until it has caught up", nodeID)
 	}
 	k := p.now()
-	if !k.fresh() || k.fault != "" {
+	if !k.fresh() || k.fault != "" { // a pair has taken its vote away, too
 		return fmt.Errorf("%s is out of contact: start it, or mend the network", nodeID)
+	}
+	if suffrage(n.servers(), nodeID) != "voter" {
+		return fmt.Errorf("%s has no vote yet: wait until it has caught up", nodeID)
 	}
 	// Of a wiped voter raft does not know yet that it lacks everything.
 	if k.Empty || !k.Ready {
