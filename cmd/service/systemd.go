@@ -186,10 +186,9 @@ StartLimitIntervalSec=0
 Type=notify
 ExecStart=%s
 User=%s
+# Whatever its exit code: a crash of Go, and what systemd's watchdog ends, have the 2 of wrong flags.
 Restart=always
 RestartSec=5
-# Wrong flags are not mended by trying again.
-RestartPreventExitStatus=2
 TimeoutStartSec=%d
 # A planned stop finishes the batch in flight and hands over within 10 s.
 TimeoutStopSec=%d

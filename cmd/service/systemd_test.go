@@ -134,6 +134,14 @@ func TestTheUnitIsHardened(t *testing.T) {
 	}
 }
 
+// A panic ends a Go program with exit code 2, and so does the SIGABRT of systemd's watchdog: no exit code may keep it from coming back.
+func TestWhateverEndsTheNodeItIsRestarted(t *testing.T) {
+	unit := Unit(usual())
+	if !strings.Contains(unit, "\nRestart=always\n") || strings.Contains(unit, "\nRestartPreventExitStatus=") {
+		t.Errorf("not always restarted:\n%s", unit)
+	}
+}
+
 func TestWhatCannotBeAServiceIsRefused(t *testing.T) {
 	for want, change := range map[string]func(*Spec){
 		"is no name for a service": func(s *Spec) { s.Name = "a/../b" },

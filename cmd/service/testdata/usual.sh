@@ -27,10 +27,9 @@ StartLimitIntervalSec=0
 Type=notify
 ExecStart=/usr/local/bin/scomconnector run --node /etc/scomconnector/node.json
 User=scomconnector
+# Whatever its exit code: a crash of Go, and what systemd's watchdog ends, have the 2 of wrong flags.
 Restart=always
 RestartSec=5
-# Wrong flags are not mended by trying again.
-RestartPreventExitStatus=2
 TimeoutStartSec=90
 # A planned stop finishes the batch in flight and hands over within 10 s.
 TimeoutStopSec=20
