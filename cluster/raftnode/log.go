@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
 // raftLog brings raft's own lines to our levels: what raft finds worth Info and Warn is part of any
@@ -40,11 +41,11 @@ var told = map[string]bool{
 	"failed to make requestVote RPC": true, "peer has newer term, stopping replication": true,
 }
 
-// isTold reports whether the line is no news. A connection that we ourselves have closed is none either.
+// isTold reports whether the line is no news. A connection, or a transport, that we ourselves have closed is none either.
 func isTold(msg string, args []any) bool {
 	return told[msg] || slices.ContainsFunc(args, func(a any) bool {
 		err, is := a.(error)
-		return is && (errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe))
+		return is && (errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, raft.ErrTransportShutdown))
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/hashicorp/go-hclog"
+	"github.com/hashicorp/raft"
 )
 
 // What a line of our own tells is not told by raft as well; what raft alone knows is, once a minute.
@@ -21,6 +22,7 @@ func TestOfRaftsLinesOnlyNewsAreShown(t *testing.T) {
 		{"failed to heartbeat to", errors.New("not been taken in"), false},
 		{"peer has newer term, stopping replication", nil, false},
 		{"failed to decode incoming command", fmt.Errorf("read: %w", net.ErrClosed), false},
+		{"failed to decode incoming command", raft.ErrTransportShutdown, false},
 		{"failed to decode incoming command", errors.New("unknown rpc type 9"), true},
 		{"failed to take snapshot", errors.New("no space left"), true},
 	} {
