@@ -142,6 +142,13 @@ func TestWhateverEndsTheNodeItIsRestarted(t *testing.T) {
 	}
 }
 
+// ProtectSystem=strict makes all read-only but what the kernel mounts; of that, the unit's other settings leave /dev/shm, which all share.
+func TestTheUnitWritesNoSharedMemory(t *testing.T) {
+	if unit := Unit(usual()); !strings.Contains(unit, "\nInaccessiblePaths=-/dev/shm\n") {
+		t.Errorf("/dev/shm is writable:\n%s", unit)
+	}
+}
+
 func TestWhatCannotBeAServiceIsRefused(t *testing.T) {
 	for want, change := range map[string]func(*Spec){
 		"is no name for a service": func(s *Spec) { s.Name = "a/../b" },

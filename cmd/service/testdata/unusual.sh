@@ -46,6 +46,7 @@ CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 AmbientCapabilities=CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 ProtectSystem=strict
+InaccessiblePaths=-/dev/shm
 ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes

@@ -43,6 +43,7 @@ CapabilityBoundingSet=
 AmbientCapabilities=
 NoNewPrivileges=yes
 ProtectSystem=strict
+InaccessiblePaths=-/dev/shm
 ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes
