@@ -2,8 +2,10 @@ package publisher
 
 import (
 	"net/http"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -86,5 +88,14 @@ func TestThePauseGrowsAndIsForgotten(t *testing.T) {
 	}
 	if got := h.until.Sub(now); got != maxPause {
 		t.Errorf("after 100 failures: pause %v, want %v", got, maxPause)
+	}
+}
+
+// Windows numbers the failures of sockets in its own way, and says them in its own language.
+func TestWhatWindowsSaysOfASocketIsKnown(t *testing.T) {
+	for number, want := range map[syscall.Errno]string{10061: "refuses connections", 10054: "closed the connection without an answer", 10053: "closed the connection without an answer"} {
+		if got := explain(os.NewSyscallError("connectex", number), time.Second); got.text != want {
+			t.Errorf("%d: got %q, want %q", number, got.text, want)
+		}
 	}
 }

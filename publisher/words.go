@@ -81,9 +81,10 @@ func explain(err error, connect time.Duration) outcome {
 		out.do = "look at the LAM and at what stands in front of it"
 	case errors.Is(err, context.Canceled):
 		out.label, out.text = labelCancelled, "stopped by us"
-	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(err.Error(), "actively refused"): // so Windows says it
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, wsaConnRefused):
 		out.text, out.do = "refuses connections", "start the LAM, or what stands in front of it; check MoogUrl"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, wsaConnReset), errors.Is(err, wsaConnAborted),
 		errors.Is(err, net.ErrClosed), // by our own reader, which saw the end first
 		strings.Contains(err.Error(), "server closed idle connection"):
 		out.text = "closed the connection without an answer"
@@ -94,6 +95,13 @@ func explain(err error, connect time.Duration) outcome {
 	}
 	return out
 }
+
+// What Windows says where others say ECONNREFUSED, ECONNRESET and EPIPE. Its text is in Windows' own language.
+const (
+	wsaConnRefused = syscall.Errno(10061)
+	wsaConnReset   = syscall.Errno(10054)
+	wsaConnAborted = syscall.Errno(10053)
+)
 
 func classifyProxy(status int) outcome {
 	out := outcome{label: labelTransport, status: status,

@@ -157,12 +157,18 @@ func speaksHTTP1(ctx context.Context, host string) bool {
 	return err == nil && string(answer) == "HTTP/1."
 }
 
+// What Windows says where others say ECONNREFUSED and ECONNRESET.
+const (
+	wsaConnRefused = syscall.Errno(10061)
+	wsaConnReset   = syscall.Errno(10054)
+)
+
 func explainTCP(err error, host string) string {
 	dns, _ := errors.AsType[*net.DNSError](err)
 	switch {
 	case dns != nil:
 		return fmt.Sprintf("the name %s cannot be resolved: correct Etcd.Endpoints, or the name service", host)
-	case errors.Is(err, syscall.ECONNREFUSED):
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, wsaConnRefused):
 		return fmt.Sprintf("nothing listens at %s: start etcd, or correct Etcd.Endpoints", host)
 	}
 	if ne, ok := errors.AsType[net.Error](err); ok && ne.Timeout() {
@@ -193,7 +199,7 @@ func explainTLS(err error) string {
 	case strings.Contains(err.Error(), "certificate required"), strings.Contains(err.Error(), "bad certificate"), strings.Contains(err.Error(), "unknown certificate authority"):
 		return asksCertificate
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, wsaConnReset) {
 		return "it ends the connection at the first bytes of TLS, as an etcd without TLS does: write http:// in Etcd.Endpoints, or turn TLS on in etcd"
 	}
 	return "TLS failed: " + err.Error()

@@ -6,9 +6,11 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -277,4 +279,14 @@ func TestWordsForAnOldEtcd(t *testing.T) {
 	go s.Serve(ln) //nolint:errcheck // ended by Stop
 	defer s.Stop()
 	refused(t, lone(t, "http://"+ln.Addr().String()), "it runs etcd 3.3.27, and 3.4 is the oldest that will do: upgrade it")
+}
+
+// Windows numbers the failures of sockets in its own way.
+func TestWhatWindowsSaysOfASocketIsKnown(t *testing.T) {
+	if got := explainTCP(os.NewSyscallError("connectex", syscall.Errno(10061)), "etcd1:2379"); !strings.Contains(got, "nothing listens at etcd1:2379") {
+		t.Errorf("refused: got %q", got)
+	}
+	if got := explainTLS(os.NewSyscallError("wsarecv", syscall.Errno(10054))); !strings.Contains(got, "as an etcd without TLS does") {
+		t.Errorf("reset: got %q", got)
+	}
 }

@@ -55,8 +55,11 @@ func judgeDial(address string, err error) finding {
 	return finding{Fail, fmt.Sprintf("%s cannot be reached: %v", address, err), "check the network between here and there"}
 }
 
-// wsaConnRefused is what Windows says where others say ECONNREFUSED.
-const wsaConnRefused = syscall.Errno(10061)
+// What Windows says where others say ECONNREFUSED and ECONNRESET.
+const (
+	wsaConnRefused = syscall.Errno(10061)
+	wsaConnReset   = syscall.Errno(10054)
+)
 
 func isTimeout(err error) bool {
 	late, is := errors.AsType[net.Error](err)
@@ -147,7 +150,7 @@ func judgeHandshake(err error) finding {
 	if _, is := errors.AsType[tls.RecordHeaderError](err); is {
 		return finding{Fail, "what listens there does not speak TLS", "check the port, and whether https is right"}
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, wsaConnReset) {
 		return finding{Fail, "it closes the connection at once", "look whether the service behind it runs, and what stands in between: a firewall, a load balancer; or whether it speaks without TLS, and http is right"}
 	}
 	if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {

@@ -29,6 +29,8 @@ func TestJudgements(t *testing.T) {
 		{"no such name", judgeName("x", &net.DNSError{IsNotFound: true}), Fail, "no such name: x"},
 		{"DNS is away", judgeName("x", &net.DNSError{IsTimeout: true}), Fail, "the DNS server does not answer for x"},
 		{"refused", judgeDial("x:1", refused), Fail, "x:1 refuses the connection"},
+		{"refused, on Windows", judgeDial("x:1", os.NewSyscallError("connectex", syscall.Errno(10061))), Fail, "x:1 refuses the connection"},
+		{"ended at once, on Windows", judgeHandshake(os.NewSyscallError("wsarecv", syscall.Errno(10054))), Fail, "closes the connection at once"},
 		{"silence", judgeDial("x:1", context.DeadlineExceeded), Fail, "x:1 does not answer"},
 		{"no route", judgeDial("x:1", errors.New("no route to host")), Fail, "no route to host"},
 		{"no role", judgeRights(""), NotTried, "does not say"},

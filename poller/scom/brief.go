@@ -17,6 +17,14 @@ import (
 // maxBrief bounds words that stand in one sentence with the console's name and the cure; the whole error is told beside it.
 const maxBrief = 100
 
+// What Windows says where others say ECONNREFUSED, ECONNRESET, EHOSTUNREACH and ENETUNREACH. Its text is in Windows' own language.
+const (
+	wsaConnRefused = syscall.Errno(10061)
+	wsaConnReset   = syscall.Errno(10054)
+	wsaHostUnreach = syscall.Errno(10065)
+	wsaNetUnreach  = syscall.Errno(10051)
+)
+
 // brief is what is the matter in a few plain words, as they follow the console's name: "answers 503 Service Unavailable".
 func (f *failure) brief() string {
 	if f.plain != "" {
@@ -39,11 +47,11 @@ func (f *failure) brief() string {
 	switch {
 	case errors.Is(err, errHTML):
 		return "shows a web page instead of SCOM's data"
-	case errors.Is(err, syscall.ECONNREFUSED), strings.Contains(text, "actively refused"): // so Windows says it
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, wsaConnRefused):
 		return "refuses connections"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), strings.Contains(text, "unreachable"):
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, wsaHostUnreach), errors.Is(err, wsaNetUnreach):
 		return "cannot be reached: there is no route to it"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, io.EOF), strings.Contains(text, "forcibly closed"), strings.HasPrefix(text, "connection lost: "):
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, wsaConnReset), errors.Is(err, io.EOF), strings.HasPrefix(text, "connection lost: "):
 		return "broke the connection"
 	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
 		return "does not speak TLS on this port"

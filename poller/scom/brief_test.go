@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -25,12 +26,15 @@ func TestAFailureInAFewPlainWords(t *testing.T) {
 	}
 	for want, f := range map[string]*failure{
 		"refuses connections":                                                  dial(syscall.ECONNREFUSED),
-		"refuses connections ":                                                 dial(errors.New("connectex: No connection could be made because the target machine actively refused it.")),
+		"refuses connections ":                                                 dial(os.NewSyscallError("connectex", syscall.Errno(10061))), // so Windows says it
 		"cannot be reached: there is no route to it":                           dial(syscall.EHOSTUNREACH),
+		"cannot be reached: there is no route to it ":                          dial(os.NewSyscallError("connectex", syscall.Errno(10065))),
+		"cannot be reached: there is no route to it  ":                         dial(os.NewSyscallError("connectex", syscall.Errno(10051))),
 		"cannot be found: the name scom1 is not known":                         dial(&net.DNSError{Err: "no such host", Name: "scom1", IsNotFound: true}),
 		"cannot be found: no answer about the name scom1":                      dial(&net.DNSError{Err: "i/o timeout", Name: "scom1", IsTimeout: true}),
 		"cannot be reached":                                                    dial(errors.New("something odd")),
 		"broke the connection":                                                 broken("connection lost: %w", io.EOF),
+		"broke the connection ":                                                dial(os.NewSyscallError("wsarecv", syscall.Errno(10054))),
 		"hangs: no answer within 10 s":                                         {class: alert.FaultTimeout, err: &timeout{noAnswer, 10 * time.Second}},
 		"cannot be reached: no connection within 5 s":                          {class: alert.FaultTimeout, err: &timeout{noConnection, 5 * time.Second}},
 		"hangs in the middle of its answer: no byte within 10 s":               {class: alert.FaultTimeout, err: &timeout{noByte, 10 * time.Second}},
