@@ -71,10 +71,24 @@ func Replace(path string, data []byte) error {
 		os.Remove(tmp)
 		return err
 	}
-	if err := os.Rename(tmp, path); err != nil {
+	if err := Rename(tmp, path); err != nil {
 		return err
 	}
 	return SyncDir(filepath.Dir(path))
+}
+
+// heldWait is how long somebody else may have a file open that is to be renamed. Whoever reads or scans it is done long before.
+const heldWait = 2 * time.Second
+
+// Rename is os.Rename. On Windows it waits for those who have either file open, be it to read or to scan it: nobody else may rename
+// a file meanwhile, nor put one in its place.
+func Rename(from, to string) error {
+	for end := time.Now().Add(heldWait); ; time.Sleep(20 * time.Millisecond) {
+		err := os.Rename(from, to)
+		if err == nil || !isHeld(err) || time.Now().After(end) {
+			return err
+		}
+	}
 }
 
 func writeSynced(path string, data []byte) error {

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestOneProcessAtATime(t *testing.T) {
@@ -47,5 +48,24 @@ func TestReplace(t *testing.T) {
 	}
 	if all, err := os.ReadDir(dir); err != nil || len(all) != 1 {
 		t.Errorf("the folder holds %v, %v", all, err)
+	}
+}
+
+// Windows lets nobody replace a file that somebody reads, as check does with a running node's.
+func TestReplaceWaitsForAReader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.json")
+	if err := Replace(path, []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(heldWait/10, func() { reader.Close() })
+	if err := Replace(path, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := os.ReadFile(path); err != nil || string(got) != "new" {
+		t.Errorf("got %q, %v", got, err)
 	}
 }

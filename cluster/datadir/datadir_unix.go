@@ -18,6 +18,9 @@ func IsDiskFull(err error) bool {
 // ErrReadOnly is what writing to a file system mounted read-only answers.
 const ErrReadOnly = syscall.EROFS
 
+// isHeld: who has a file open keeps nobody from renaming it.
+func isHeld(error) bool { return false }
+
 // lockFile takes the lock without waiting; it ends with the file.
 func lockFile(f *os.File) (held bool, err error) {
 	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

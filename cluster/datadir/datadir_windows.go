@@ -15,6 +15,12 @@ func IsDiskFull(err error) bool {
 // ErrReadOnly is what writing to a write-protected volume answers.
 const ErrReadOnly = windows.ERROR_WRITE_PROTECT
 
+// isHeld reports whether a file was not renamed since somebody has it open, as far as that can be told: for one that is to be replaced
+// Windows says no more than that access is denied.
+func isHeld(err error) bool {
+	return errors.Is(err, windows.ERROR_SHARING_VIOLATION) || errors.Is(err, windows.ERROR_ACCESS_DENIED) || errors.Is(err, windows.ERROR_USER_MAPPED_FILE)
+}
+
 // lockFile takes the lock without waiting; it ends with the file.
 func lockFile(f *os.File) (held bool, err error) {
 	err = windows.LockFileEx(windows.Handle(f.Fd()), windows.LOCKFILE_EXCLUSIVE_LOCK|windows.LOCKFILE_FAIL_IMMEDIATELY, 0, 1, 0, new(windows.Overlapped))

@@ -65,7 +65,10 @@ func (n *Node) archiveState() error {
 	if err != nil {
 		return fmt.Errorf("put the state aside as %s: %w", name, err)
 	}
-	return n.pruneArchives(now)
+	if err := n.pruneArchives(now); err != nil { // tried again daily
+		n.log.Warn("old archives were not removed", "error", err)
+	}
+	return nil
 }
 
 func (n *Node) pruneArchives(now time.Time) error {
@@ -75,16 +78,19 @@ func (n *Node) pruneArchives(now time.Time) error {
 	}
 	var kept []cluster.Archive
 	for _, a := range all {
-		if now.Sub(a.At) <= keepArchives {
-			kept = append(kept, a)
-		} else if err := n.folder.dropArchive(a.Name); err != nil {
-			return err
+		if now.Sub(a.At) > keepArchives {
+			e := n.folder.dropArchive(a.Name)
+			if e == nil {
+				continue
+			}
+			err = errors.Join(err, e) // it may be open in another program
 		}
+		kept = append(kept, a)
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.archives = kept
-	return nil
+	return err
 }
 
 func newestFirst(list []cluster.Archive) {
@@ -102,7 +108,7 @@ func (d *disk) archive(name string, write func(io.Writer) error) error {
 		os.Remove(tmp)
 		return d.unusable(err)
 	}
-	if err := os.Rename(tmp, filepath.Join(d.archivePath(), name)); err != nil {
+	if err := datadir.Rename(tmp, filepath.Join(d.archivePath(), name)); err != nil {
 		return d.unusable(err)
 	}
 	return errors.Join(datadir.SyncDir(d.archivePath()), datadir.SyncDir(d.dir))

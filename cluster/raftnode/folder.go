@@ -157,7 +157,7 @@ func (d *disk) create() error {
 	if err := b.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, d.boltPath()); err != nil {
+	if err := datadir.Rename(tmp, d.boltPath()); err != nil {
 		return err
 	}
 	return datadir.SyncDir(d.raftPath())

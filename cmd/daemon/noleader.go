@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"scomconnector/cluster"
+	"scomconnector/cluster/datadir"
 	"scomconnector/cmd/settings"
 	"scomconnector/poller/alert"
 	"scomconnector/poller/normalise"
@@ -321,5 +322,5 @@ func (a *noLeader) trySave() error {
 	if err := os.WriteFile(a.path()+".new", text, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(a.path()+".new", a.path())
+	return datadir.Rename(a.path()+".new", a.path())
 }

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"scomconnector/cluster/datadir"
 )
 
 // File is one file to be written, for its owner only.
@@ -119,7 +121,7 @@ func replace(path string, text []byte) error {
 	_, err = f.Write(text)
 	err = errors.Join(err, f.Chmod(old.Mode().Perm()), keepOwner(f, old), f.Sync(), f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = datadir.Rename(f.Name(), path)
 	}
 	if err != nil {
 		os.Remove(f.Name())
