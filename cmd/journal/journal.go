@@ -99,7 +99,7 @@ func (j *Journal) outputs(cfg Config, console io.Writer) (io.Writer, hclog.Level
 		if err != nil {
 			return nil, nil, fmt.Errorf("Log.File: %w", err)
 		}
-		file := &lumberjack.Logger{Filename: cfg.File, MaxSize: cfg.MaxSizeMB, MaxBackups: cfg.MaxBackups}
+		file := logFile{&lumberjack.Logger{Filename: cfg.File, MaxSize: cfg.MaxSizeMB, MaxBackups: cfg.MaxBackups}}
 		j.closers = append(j.closers, file)
 		out = file
 	}
@@ -113,6 +113,23 @@ func (j *Journal) outputs(cfg Config, console io.Writer) (io.Writer, hclog.Level
 	}
 	j.closers = append(j.closers, events)
 	return out, events, nil
+}
+
+// logFile is a file that rotates. What cannot be put aside, on Windows a file that somebody else has open, grows on: Lumberjack would
+// drop each line until that works.
+type logFile struct{ *lumberjack.Logger }
+
+func (f logFile) Write(p []byte) (int, error) {
+	n, err := f.Logger.Write(p)
+	if err == nil {
+		return n, nil
+	}
+	out, openErr := os.OpenFile(f.Filename, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if openErr != nil {
+		return n, err
+	}
+	more, err := out.Write(p[n:])
+	return n + more, errors.Join(err, out.Close())
 }
 
 // Logger is what the node logs with.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -150,6 +151,54 @@ func TestTheFileIsRotated(t *testing.T) {
 	}
 	if console.Len() != 0 {
 		t.Errorf("the console got %d bytes, want none", console.Len())
+	}
+}
+
+// As on Windows, where nobody can put aside a file that somebody reads; here the name for it would be too long.
+func TestAFileThatCannotBePutAsideLosesNoLine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), strings.Repeat("n", 240)+".log")
+	j := open(t, Config{Level: "DEBUG", File: file, MaxSizeMB: 1, MaxBackups: 2}, &bytes.Buffer{})
+	const lines = 2000
+	for i := range lines {
+		j.Logger().Info(fmt.Sprintf("line %d %s", i, strings.Repeat("x", 1000)))
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(text), "\n"); got != lines || !strings.Contains(string(text), fmt.Sprintf("line %d ", lines-1)) {
+		t.Errorf("the file holds %d lines, want %d", got, lines)
+	}
+}
+
+// What rotates is the same again once the reader is gone.
+func TestAFileThatWasReadIsRotatedAfterwards(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "node.log")
+	j := open(t, Config{Level: "DEBUG", File: file, MaxSizeMB: 1, MaxBackups: 9}, &bytes.Buffer{})
+	reader, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Repeat("x", 1000)
+	for range 1500 {
+		j.Logger().Info(line)
+	}
+	reader.Close()
+	j.Logger().Info(line)
+	all, err := os.ReadDir(filepath.Dir(file))
+	if err != nil || len(all) != 2 {
+		t.Fatalf("the folder holds %v, %v; want the log and one that was put aside", all, err)
+	}
+	lines := 0
+	for _, e := range all {
+		text, err := os.ReadFile(filepath.Join(filepath.Dir(file), e.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines += strings.Count(string(text), "\n")
+	}
+	if lines != 1501 {
+		t.Errorf("%d lines are left of 1501", lines)
 	}
 }
 
