@@ -2,6 +2,7 @@ package scaffold
 
 import (
 	"path/filepath"
+	"strings"
 	"time"
 
 	"scomconnector/cmd/settings/pki"
@@ -46,10 +47,25 @@ func contents(files []pki.File) []content {
 }
 
 // Authority is the folder with the authority's key.
-func (p *plan) Authority() string { return filepath.ToSlash(filepath.Join(p.Out, authorityDir)) }
+func (p *plan) Authority() string { return p.typed(filepath.Join(p.Out, authorityDir)) }
 
 // Folder is where the node's folder was made.
-func (p *plan) Folder(m machine) string { return filepath.ToSlash(filepath.Join(p.Out, m.ID)) }
+func (p *plan) Folder(m machine) string { return p.typed(filepath.Join(p.Out, m.ID)) }
+
+// NodeFile is the node.json in it.
+func (p *plan) NodeFile(m machine) string { return p.typed(filepath.Join(p.Out, m.ID, "node.json")) }
+
+// typed is the path as it is typed on the system that the commands are for.
+func (p *plan) typed(path string) string {
+	path = filepath.ToSlash(path)
+	if p.windows() {
+		path = strings.ReplaceAll(path, "/", `\`)
+	}
+	if strings.Contains(path, " ") {
+		return `"` + path + `"`
+	}
+	return path
+}
 
 // Day of a time, as it is printed.
 func (p *plan) Day(t time.Time) string { return t.Format(time.DateOnly) }

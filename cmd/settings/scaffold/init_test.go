@@ -109,6 +109,33 @@ func TestTheCommandsAreThoseOfTheSystem(t *testing.T) {
 	}
 }
 
+// Paths are those of the system, and in quotes where its shell would take them apart.
+func TestThePathsAreThoseOfTheSystem(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, c := range []struct {
+		system, out, want string
+	}{
+		{"linux", "a/b", "cert renew --ca a/b/ca --node-file a/b/witness/node.json\n"},
+		{"windows", "c/d", `cert renew --ca c\d\ca --node-file c\d\witness\node.json` + "\n"},
+		{"linux", "e f", `cert renew --ca "e f/ca" --node-file "e f/witness/node.json"` + "\n"},
+		{"windows", "g h", `cert renew --ca "g h\ca" --node-file "g h\witness\node.json"` + "\n"},
+		{"windows", "same", `.\scomconnector.exe check --node same\witness\node.json` + "\n"},
+	} {
+		o := three()
+		if c.out == "same" {
+			o.Primary, o.Secondary, o.Witness = "127.0.0.1", "127.0.0.1", "127.0.0.1"
+		}
+		o.Out, o.GOOS = c.out, c.system
+		var out bytes.Buffer
+		if err := Init(o, nil, &out); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(out.String(), c.want) {
+			t.Errorf("%s, %s: want %q in\n%s", c.system, c.out, c.want, out.String())
+		}
+	}
+}
+
 func read(t *testing.T, path ...string) string {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(path...))
