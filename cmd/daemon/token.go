@@ -2,13 +2,12 @@ package daemon
 
 import (
 	"fmt"
-	"os"
-	"strings"
 	"sync"
 
 	"github.com/hashicorp/go-hclog"
 
 	"scomconnector/api"
+	"scomconnector/cmd/settings"
 )
 
 // tokenFile is the last good content of a file that holds a token. It is read with each request, so that a new token is used without a
@@ -30,9 +29,9 @@ func openToken(key, path string, log hclog.Logger) (api.Secret, error) {
 		return nil, nil
 	}
 	f := &tokenFile{key: key, path: path, log: log}
-	good, err := readToken(path)
+	good, err := settings.ReadToken(path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", key, err)
+		return nil, fmt.Errorf("%s: read the token: %w", key, err)
 	}
 	f.good = good
 	return f.now, nil
@@ -41,7 +40,7 @@ func openToken(key, path string, log hclog.Logger) (api.Secret, error) {
 func (f *tokenFile) now() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	token, err := readToken(f.path)
+	token, err := settings.ReadToken(f.path)
 	if err != nil {
 		if f.fault != err.Error() {
 			f.fault = err.Error()
@@ -54,16 +53,4 @@ func (f *tokenFile) now() string {
 	}
 	f.good, f.fault = token, ""
 	return f.good
-}
-
-func readToken(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
-	}
-	token := strings.TrimSpace(string(b))
-	if token == "" {
-		return "", fmt.Errorf("read token: %s is empty", path)
-	}
-	return token, nil
 }

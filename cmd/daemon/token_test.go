@@ -49,11 +49,13 @@ func TestATokenIsReadAgainWhenItsFileChanges(t *testing.T) {
 	want("the-second")
 	write("\n")
 	want("the-second")
+	write("\xff\xfet\x00")
+	want("the-second")
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	want("the-second")
-	write("third")
+	write("\xef\xbb\xbfthird \r\n") // as Windows' editors write it
 	want("third")
 	text := log.String()
 	if strings.Count(text, "has changed and is used") != 2 || strings.Count(text, "is empty") != 1 || strings.Count(text, "no such file") > 1 {

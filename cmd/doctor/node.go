@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
 	"scomconnector/cluster/port"
+	"scomconnector/cmd/settings"
 	"scomconnector/poller/scom"
 )
 
@@ -71,9 +71,7 @@ func (e *exam) askNode(ctx context.Context, p *part) *running {
 		base = e.node.OwnURL()
 	}
 	if token == "" && e.node.Auth.ReadTokenFile != "" {
-		if b, err := os.ReadFile(e.node.Auth.ReadTokenFile); err == nil {
-			token = string(b)
-		}
+		token, _ = settings.ReadToken(e.node.Auth.ReadTokenFile) // the node says what it asks for
 	}
 	c := client.New(base, token)
 	c.HTTP.Transport = e.node.OwnTransport()

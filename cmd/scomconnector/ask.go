@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"scomconnector/api/client"
+	"scomconnector/cmd/settings"
 )
 
 // node is a running node to ask, and how.
@@ -38,11 +39,11 @@ func nodeFlags(fs *flag.FlagSet, changes bool) *node {
 func (n *node) client() (*client.Client, error) {
 	token := ""
 	if n.tokenFile != "" {
-		b, err := os.ReadFile(n.tokenFile)
+		var err error
+		token, err = settings.ReadToken(n.tokenFile)
 		if err != nil {
 			return nil, hinted{fmt.Errorf("read the token: %w", err), "--token-file names the file that the node's OperatorTokenFile names"}
 		}
-		token = string(b)
 	}
 	if n.url != "" {
 		c := client.New(n.url, token)

@@ -6,12 +6,12 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 
 	"golang.org/x/term"
 
 	"scomconnector/cmd/doctor"
+	"scomconnector/cmd/settings"
 	"scomconnector/poller/alert"
 )
 
@@ -62,11 +62,11 @@ func runDoctor(t terminal, args []string) error {
 	f.complete()
 	opt.NodeFile = f.node
 	if tokenFile != "" {
-		b, err := os.ReadFile(tokenFile)
+		var err error
+		opt.Token, err = settings.ReadToken(tokenFile)
 		if err != nil {
 			return hinted{fmt.Errorf("read the token: %w", err), "--token-file names the file that the node's ReadTokenFile names"}
 		}
-		opt.Token = strings.TrimSpace(string(b))
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()

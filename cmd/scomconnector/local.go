@@ -87,8 +87,8 @@ func (f *guessFault) advised(err error) error {
 // ownToken is the token with which the most may be done of those that can be read here. Without any, the node says what it asks for.
 func ownToken(own *settings.Node) string {
 	for _, file := range []string{own.Auth.OperatorTokenFile, own.Auth.ReadTokenFile} {
-		if b, err := os.ReadFile(file); err == nil && len(b) > 0 {
-			return string(b)
+		if token, err := settings.ReadToken(file); err == nil {
+			return token
 		}
 	}
 	return ""

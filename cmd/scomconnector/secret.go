@@ -152,6 +152,8 @@ func checkedSecret(b []byte) (string, error) {
 		return "", hinted{errors.New("there is no secret to seal"), "type it on the terminal, or give a file: secret seal < FILE"}
 	case len(b) > maxSecret:
 		return "", hinted{fmt.Errorf("the secret is larger than %d bytes", maxSecret), "no password or token is: is it the right file?"}
+	case bytes.HasPrefix(b, []byte("\xff\xfe")), bytes.HasPrefix(b, []byte("\xfe\xff")):
+		return "", hinted{errors.New("the secret is UTF-16 text"), "save its file as UTF-8, or type it on the terminal"}
 	case bytes.ContainsAny(b, "\r\n"):
 		return "", hinted{errors.New("the secret has more than one line"), "no password or token has: is it the right file?"}
 	}

@@ -97,25 +97,49 @@ func (s Secret) Resolve() (string, error) {
 }
 
 func readSecretFile(path string) (string, error) {
-	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	text, err := readLine(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return "", fmt.Errorf("read the secret: %w: write it into that file, as its only line", err)
-	}
-	if err != nil {
+	case err != nil:
 		return "", fmt.Errorf("read the secret: %w", err)
+	}
+	return text, nil
+}
+
+// ReadToken reads a file that holds a token and nothing else, as editors write it; blanks around it do not count.
+func ReadToken(path string) (string, error) {
+	text, err := readLine(path)
+	if err != nil {
+		return "", err
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return "", fmt.Errorf("%s is empty", path)
+	}
+	return text, nil
+}
+
+// readLine is the file's text without what editors put before and behind it.
+func readLine(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxSecretBytes+1))
 	if err != nil {
-		return "", fmt.Errorf("read the secret: %w", err)
+		return "", err
 	}
 	if len(b) > maxSecretBytes {
-		return "", fmt.Errorf("read the secret: %s is larger than %d bytes, which no password is", path, maxSecretBytes)
+		return "", fmt.Errorf("%s is larger than %d bytes, which no password is", path, maxSecretBytes)
+	}
+	if isUTF16(b) { // PowerShell's > writes so
+		return "", fmt.Errorf("%s is UTF-16 text: save it as UTF-8", path)
 	}
 	b = bytes.TrimPrefix(b, utf8BOM) // Windows editors put one in front
 	b = bytes.TrimRight(b, "\r\n")
 	if len(b) == 0 {
-		return "", fmt.Errorf("read the secret: %s is empty", path)
+		return "", fmt.Errorf("%s is empty", path)
 	}
 	return string(b), nil
 }

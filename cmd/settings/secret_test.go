@@ -48,6 +48,7 @@ func TestSecretsAreResolvedWhenUsed(t *testing.T) {
 	file("windows", "\xef\xbb\xbfpass\r\n")
 	file("bare", " pass ")
 	file("empty", "\n")
+	file("powershell", "\xff\xfep\x00w\x00\r\x00\n\x00")
 	file("huge", strings.Repeat("x", maxSecretBytes+1))
 	t.Setenv("SC_TEST_SECRET", "from:env")
 	t.Setenv("SC_TEST_EMPTY", "")
@@ -68,6 +69,7 @@ func TestSecretsAreResolvedWhenUsed(t *testing.T) {
 		"env:SC_TEST_ABSENT": "the environment variable SC_TEST_ABSENT is not set for this process",
 		"env:SC_TEST_EMPTY":  "the environment variable SC_TEST_EMPTY is not set for this process",
 		"file:empty":         "read the secret: " + filepath.Join(dir, "empty") + " is empty",
+		"file:powershell":    "read the secret: " + filepath.Join(dir, "powershell") + " is UTF-16 text: save it as UTF-8",
 		"file:huge":          "read the secret: " + filepath.Join(dir, "huge") + " is larger than 16384 bytes, which no password is",
 		"file:absent":        "read the secret: open " + filepath.Join(dir, "absent") + ": no such file or directory: write it into that file, as its only line",
 	} {

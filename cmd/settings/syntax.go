@@ -57,7 +57,7 @@ func parse(file string, text []byte) (hujson.Value, *Fault) {
 	if len(text) > MaxFileBytes {
 		return fault(0, "the file is larger than %d KiB: shorten its comments", MaxFileBytes>>10)
 	}
-	if bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff")) {
+	if isUTF16(text) {
 		return fault(0, "the file is UTF-16 text: save it as UTF-8")
 	}
 	if i := invalidUTF8(text); i >= 0 {
@@ -88,6 +88,11 @@ func parse(file string, text []byte) (hujson.Value, *Fault) {
 }
 
 var syntaxPlace = regexp.MustCompile(`(?s)^hujson: line (\d+), column (\d+): (.*)$`)
+
+// isUTF16 goes by the mark that Windows puts before such text.
+func isUTF16(text []byte) bool {
+	return bytes.HasPrefix(text, []byte("\xff\xfe")) || bytes.HasPrefix(text, []byte("\xfe\xff"))
+}
 
 // blankBOM makes blanks of the mark that Windows editors put before UTF-8, so that offsets stay true, and ends the last
 // line, since the parser wants a line comment to be ended.
