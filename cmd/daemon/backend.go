@@ -1,6 +1,8 @@
 package daemon
 
 import (
+	"fmt"
+
 	"scomconnector/cluster"
 	"scomconnector/cluster/etcdnode"
 	"scomconnector/cluster/port"
@@ -19,6 +21,12 @@ type backend interface {
 // openBackend opens the one that node.json's Coordination names.
 func (n *node) openBackend() (backend, error) {
 	log := n.log.Named("cluster")
+	// A node that cannot show who it is would only find everybody out of contact, and advise to take over.
+	if t := n.opts.Node.ClusterTls; t.CertFile != "" {
+		if _, err := port.FileTLS(t.CertFile, t.KeyFile, t.CaFile).Server(); err != nil {
+			return nil, fmt.Errorf("ClusterTls: %w", err)
+		}
+	}
 	if n.opts.Node.Coordination == "etcd" {
 		cfg := n.opts.Node.EtcdConfig(n.opts.Version)
 		cfg.Listener, cfg.Dial = n.opts.ClusterListener, n.opts.Dial

@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"math/big"
 	"net"
 	"os"
@@ -175,6 +177,18 @@ func TestTheAPIsCertificatesAreRenewedWithoutARestart(t *testing.T) {
 	for want, times := range map[string]int{"[WARN]": 2, "have changed and are used": 2} {
 		if got := strings.Count(d.log.String(), want); got != times {
 			t.Errorf("the log has %q %d times, want %d:\n%s", want, got, times, &d.log)
+		}
+	}
+}
+
+// Without its own certificate a node would take all others for lost.
+func TestANodeDoesNotStartWithoutItsClusterCertificate(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none")
+	for _, coordination := range []string{"raft", "etcd"} {
+		n := newNode(Options{Node: &settings.Node{NodeID: "primary", Coordination: coordination, ClusterTls: settings.ClusterTls{CertFile: none, KeyFile: none, CaFile: none}}, Log: hclog.NewNullLogger()})
+		_, err := n.openBackend()
+		if err == nil || !strings.HasPrefix(err.Error(), "ClusterTls: read the node-to-node certificate") || !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: got %v", coordination, err)
 		}
 	}
 }
