@@ -68,8 +68,12 @@ func (n *node) status() v1.Status {
 	}
 	found = append(found, n.clusterWarnings(view, back)...)
 	s.Warnings = leader.others(n.warnings(cfg, found, s.Config.DiffersFromFile))
+	var lacks string
+	if cfg != nil && !view.Leading && n.opts.Node.Role != cluster.Witness {
+		lacks = n.lacksSecrets(cfg)
+	}
 	s.Verdict = n.verdict(&s, verdictInput{
-		view: view, health: health, trouble: trouble, pipes: statuses(running), back: back, closes: closing, refused: s.Refused.Count, leader: leader, logons: n.refusedLogons(),
+		lacks: lacks, view: view, health: health, trouble: trouble, pipes: statuses(running), back: back, closes: closing, refused: s.Refused.Count, leader: leader, logons: n.refusedLogons(),
 	})
 	return s
 }

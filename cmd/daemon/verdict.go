@@ -23,6 +23,7 @@ type verdictInput struct {
 	back    pendingReturn
 	leader  report
 	logons  []scom.RefusedAccount
+	lacks   string // of secrets and files that the settings name: why this node, which stands by, could not lead
 }
 
 // verdictMemory remembers since when the present state of affairs has lasted.
@@ -236,6 +237,10 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		if f, is := unsettled(in.view); is {
 			add(f)
 		}
+	}
+	if in.lacks != "" {
+		add(finding{level: v1.Degraded, cause: "lacks", area: areaNode, over: "This node could take over again", text: "This node could not take over: " + ended(in.lacks),
+			do: "put it there on this machine, readable for the account that runs the node"})
 	}
 	if in.view.Leading && in.trouble.text != "" {
 		level := v1.Stopped

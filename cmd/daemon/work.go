@@ -130,6 +130,23 @@ func (n *node) probe(ctx context.Context, version uint64, cfg *settings.Cluster)
 	return a
 }
 
+// lacksSecrets says which secret or file that the settings name cannot be read on this machine; empty: none. A node that stands by
+// needs them only once it leads, which is too late to find out.
+func (n *node) lacksSecrets(cfg *settings.Cluster) string {
+	if !cfg.IsActiveAlertPolling {
+		return ""
+	}
+	if _, err := scomConfig(cfg); err != nil {
+		return err.Error()
+	}
+	for _, d := range cfg.Destinations() {
+		if _, err := destinationConfig(cfg, d); err != nil {
+			return fmt.Sprintf("destination %s: %v", d.Name, err)
+		}
+	}
+	return ""
+}
+
 // reachSCOM says why no console can be reached; nil: one can.
 func (n *node) reachSCOM(ctx context.Context, cfg *settings.Cluster) error {
 	c, err := scomConfig(cfg)

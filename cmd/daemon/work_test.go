@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	v1 "scomconnector/api/v1"
 	"scomconnector/cluster"
 	"scomconnector/cluster/state"
 )
@@ -68,6 +69,21 @@ func TestASecretThatCannotBeReadIsALack(t *testing.T) {
 	wantText(t, "what it lacks", a.lacks(), "secondary could not log on to SCOM", "SC_TEST_NO_PASSWORD is not set", "could not post to destination default", "SC_TEST_NO_TOKEN is not set")
 	if a.any() || a.can("alerts/default") {
 		t.Errorf("it says that it can work: %+v", a)
+	}
+}
+
+// Who stands by says on its page that it could not log on: once it leads, that is too late.
+func TestANodeThatStandsByTellsOfASecretItCannotRead(t *testing.T) {
+	for self, want := range map[string]v1.Level{"secondary": v1.Degraded, "witness": v1.OK} {
+		f := newFakeCluster(t, 3, self, "primary")
+		f.mu.Lock()
+		f.apply(state.SetConfig{Text: []byte(strings.Replace(settingsText(""), "plain:p", "env:SC_TEST_NO_PASSWORD", 1)), At: time.Now()})
+		f.mu.Unlock()
+		f.lead("primary", cluster.CauseElected)
+		v := nodeOf(f, nil).status().Verdict
+		if v.Level != want || strings.Contains(v.Text, "SC_TEST_NO_PASSWORD is not set for this process.") != (want == v1.Degraded) {
+			t.Errorf("%s: got %s %q, want %s", self, v.Level, v.Text, want)
+		}
 	}
 }
 
