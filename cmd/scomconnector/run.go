@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -87,7 +89,7 @@ func (f files) run(ctx context.Context, t terminal, s service.Supervisor) error 
 	}
 	log, err := openLog(opts.Node, t.err)
 	if err != nil {
-		return err
+		return startHint(err)
 	}
 	defer closeLog(t, log)
 	opts.Log, opts.Audit, opts.Levels, opts.Supervisor = log.Logger(), log.Audit(), log, s
@@ -124,7 +126,21 @@ func startHint(err error) error {
 	if _, is := errors.AsType[*datadir.Foreign](err); is {
 		return hinted{err, "a node takes no other's data, nor a copy of it: give this one a folder of its own, and an empty one is filled by the others"}
 	}
+	if _, is := errors.AsType[*fs.PathError](err); is && (errors.Is(err, fs.ErrPermission) || errors.Is(err, datadir.ErrReadOnly)) {
+		return hinted{err, ownerHint(runtime.GOOS, service.Held())}
+	}
 	return err
+}
+
+// ownerHint is for a file that this account may not use, as a rule one that an administrator has put there since the installation.
+func ownerHint(system string, held bool) string {
+	switch {
+	case system == "windows":
+		return "give the account that runs scomconnector access to it (icacls shows who has it)"
+	case held:
+		return "sudo scomconnector service install, with the flags of the first time, makes what is missing and gives all of the node's files to the service's account again"
+	}
+	return "run it as the account that the node's files belong to, or with sudo; a service is started by scomconnector service start"
 }
 
 // wsaAddrInUse is what Windows says where others say EADDRINUSE.
@@ -151,9 +167,24 @@ func loadOptions(f files) (daemon.Options, error) {
 		}
 	}
 	if len(all) > 0 {
-		return opts, hinted{fmt.Errorf("the settings are not usable:\n%s", strings.Join(all, "\n")), "scomconnector check shows all of this, and warnings, without starting anything"}
+		hint := "scomconnector check shows all of this, and warnings, without starting anything"
+		if f.forbidden() { // an administrator's check would find nothing
+			hint = ownerHint(runtime.GOOS, service.Held())
+		}
+		return opts, hinted{fmt.Errorf("the settings are not usable:\n%s", strings.Join(all, "\n")), hint}
 	}
 	return opts, nil
+}
+
+// forbidden reports whether this account may not read one of the two.
+func (f files) forbidden() bool {
+	return slices.ContainsFunc([]string{f.node, f.cluster}, func(path string) bool {
+		file, err := os.Open(path)
+		if err == nil {
+			file.Close()
+		}
+		return errors.Is(err, fs.ErrPermission)
+	})
 }
 
 // openLog begins the log that node.json asks for; console is used where no file is named.

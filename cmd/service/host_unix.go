@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"os/user"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Hold runs f under what has started this process. The context ends where the manager has no signal to say so; here it
@@ -88,7 +90,19 @@ func control(ctx context.Context, verb, name string) error {
 	if os.Geteuid() != 0 {
 		return ErrRights
 	}
-	return run(ctx, "systemctl", verb, name)
+	since := time.Now()
+	err := run(ctx, "systemctl", verb, name)
+	if err == nil || verb != "start" {
+		return err
+	}
+	// systemctl only names the journal, where what the node said is the last of it. What cannot be read there is no fault of the start.
+	if run(ctx, "journalctl", "--sync") == nil {
+		said, _ := exec.CommandContext(ctx, "journalctl", "--quiet", "--no-pager", "--output=cat", "--since=@"+strconv.FormatInt(since.Unix(), 10), "_SYSTEMD_UNIT="+name+".service").Output()
+		if words := lastWords(string(said)); words != "" {
+			return errors.New("the node ended as it started, and systemd goes on trying. It said:\n" + words)
+		}
+	}
+	return err
 }
 
 // booted is how sd_booted(3) finds out.

@@ -211,7 +211,7 @@ func (s *Spec) folders(b *strings.Builder) {
 			fmt.Fprintf(b, "StateDirectory=%s\nStateDirectoryMode=0700\n", unitQuoted(rest))
 			continue
 		}
-		fmt.Fprintf(b, "ReadWritePaths=%s\n", unitQuoted(dir))
+		fmt.Fprintf(b, "ReadWritePaths=-%s\n", unitQuoted(dir)) // of one that is gone the node says what to do; systemd would only say NAMESPACE
 	}
 	for _, dir := range s.Shared {
 		fmt.Fprintf(b, "ReadWritePaths=-%s\n", unitQuoted(dir)) // it may be away when the machine starts
@@ -227,6 +227,16 @@ func (s *Spec) capabilities(b *strings.Builder) {
 		}
 	}
 	b.WriteString("CapabilityBoundingSet=\nAmbientCapabilities=\n")
+}
+
+// lastWords are the error with its cure that ends what a node has written to the journal; empty: it has ended without one.
+func lastWords(journal string) string {
+	const begin = "error: "
+	at := strings.LastIndex("\n"+journal, "\n"+begin)
+	if at < 0 {
+		return ""
+	}
+	return strings.TrimSpace(journal[at:])
 }
 
 // unitQuoted keeps blanks together, and percent signs and dollars from meaning something.

@@ -175,6 +175,20 @@ func TestWhatCannotBeAServiceIsRefused(t *testing.T) {
 	}
 }
 
+func TestWhatANodeSaidLastIsItsErrorWithTheCure(t *testing.T) {
+	for journal, want := range map[string]string{
+		"":                   "",
+		"the log is in /x\n": "",
+		"the log is in /x\nerror: open /x/key: permission denied\nhint: do it\n": "error: open /x/key: permission denied\nhint: do it",
+		"error: a\nhint: of a\nthe log is in /x\nerror: b:\nc\n":                 "error: b:\nc",
+		"an error: in the middle": "",
+	} {
+		if got := lastWords(journal); got != want {
+			t.Errorf("%q: got %q, want %q", journal, got, want)
+		}
+	}
+}
+
 func TestShellQuoting(t *testing.T) {
 	for in, want := range map[string]string{"": "''", "a-b_c.d/e:f=g@h%i": "a-b_c.d/e:f=g@h%i", "a b": "'a b'", "it's": `'it'\''s'`, "$HOME": "'$HOME'", "a;b": "'a;b'"} {
 		if got := shellQuoted(in); got != want {

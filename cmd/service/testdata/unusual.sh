@@ -40,7 +40,7 @@ UMask=0077
 # Everything else is read-only for it.
 StateDirectory=second
 StateDirectoryMode=0700
-ReadWritePaths=/var/log/second
+ReadWritePaths=-/var/log/second
 ReadWritePaths=-/mnt/claims
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 AmbientCapabilities=CAP_NET_BIND_SERVICE

@@ -38,7 +38,7 @@ LimitNOFILE=65536
 UMask=0077
 
 # Everything else is read-only for it.
-ReadWritePaths=/etc/scomconnector/data
+ReadWritePaths=-/etc/scomconnector/data
 CapabilityBoundingSet=
 AmbientCapabilities=
 NoNewPrivileges=yes
