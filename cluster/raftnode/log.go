@@ -41,11 +41,12 @@ var told = map[string]bool{
 	"failed to make requestVote RPC": true, "peer has newer term, stopping replication": true,
 }
 
-// isTold reports whether the line is no news. A connection, or a transport, that we ourselves have closed is none either.
+// isTold reports whether the line is no news. A connection, or a transport, that we ourselves have closed is none either, nor an entry
+// that stands in a snapshot by now: a member that has been away gets the snapshot.
 func isTold(msg string, args []any) bool {
 	return told[msg] || slices.ContainsFunc(args, func(a any) bool {
 		err, is := a.(error)
-		return is && (errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, raft.ErrTransportShutdown))
+		return is && (errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) || errors.Is(err, raft.ErrTransportShutdown) || errors.Is(err, raft.ErrLogNotFound))
 	})
 }
 

@@ -24,6 +24,8 @@ func TestOfRaftsLinesOnlyNewsAreShown(t *testing.T) {
 		{"failed to decode incoming command", fmt.Errorf("read: %w", net.ErrClosed), false},
 		{"failed to decode incoming command", raft.ErrTransportShutdown, false},
 		{"failed to decode incoming command", errors.New("unknown rpc type 9"), true},
+		{"failed to get log", raft.ErrLogNotFound, false},
+		{"failed to get log", errors.New("input/output error"), true},
 		{"failed to take snapshot", errors.New("no space left"), true},
 	} {
 		var out bytes.Buffer
