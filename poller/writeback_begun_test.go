@@ -82,6 +82,32 @@ func TestNothingIsWrittenBeforeItIsRecordedThatItWillBe(t *testing.T) {
 	})
 }
 
+// Each try may fail in other words, and each was a line.
+func TestARowOfFailedCommitsIsOneLineAndItsEndAnother(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newWriteRig(t)
+		r.scom.set(1, 0, 0)
+		r.begin()
+		tries := 0
+		r.out.set(func() {
+			r.out.balk = func([]Begun) error {
+				tries++
+				return []error{errors.New("no quorum"), errors.New("no answer in 2 s")}[tries%2]
+			}
+		})
+		q := r.out.close(1)
+		r.pass(time.Minute)
+		r.out.set(func() { r.out.balk = nil })
+		r.pass(5 * time.Second)
+		r.want(q, Done)
+		r.end()
+		text := r.log.String()
+		if tries < 10 || strings.Count(text, "does not record it") != 1 || strings.Count(text, "records it again") != 1 {
+			t.Errorf("of %d tries the log has\n%s", tries, text)
+		}
+	})
+}
+
 // A change of fields carries no mark. Where its outcome is unknown it is repeated only if nothing can have happened since.
 func TestFieldsOfUnknownOutcome(t *testing.T) {
 	ticket := []alert.Field{{Name: "TicketId", Value: "INC1"}}

@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"scomconnector/poller/alert"
+	"scomconnector/test/logbuf"
 )
 
 const ourAccount = `CONTOSO\svc-moogsoft`
@@ -317,6 +320,7 @@ type writeRig struct {
 	scom *fakeTarget
 	out  *fakeOutbox
 	cfg  WritebackConfig
+	log  logbuf.Buffer
 	w    *Writeback
 	stop func() error
 	done chan error
@@ -329,7 +333,7 @@ func newWriteRig(t *testing.T) *writeRig {
 // begin starts a term.
 func (r *writeRig) begin() {
 	ctx, cancel := context.WithCancel(r.t.Context())
-	r.w = NewWriteback(r.cfg, WritebackDeps{Target: r.scom, Outbox: r.out, Rand: rand.Float64})
+	r.w = NewWriteback(r.cfg, WritebackDeps{Target: r.scom, Outbox: r.out, Rand: rand.Float64, Log: hclog.New(&hclog.LoggerOptions{Output: &r.log})})
 	r.done = make(chan error, 1)
 	w, done := r.w, r.done
 	go func() { done <- w.Run(ctx) }()

@@ -99,18 +99,22 @@ func (w *Writeback) begin(ctx context.Context, todo []Close, now shownNow) error
 
 // persist repeats a commit of what until it is in the log or the term is over. ErrParkedFull is the caller's.
 func (w *Writeback) persist(ctx context.Context, what string, commit func() error) error {
-	for {
+	for failed := false; ; failed = true {
 		err := commit()
 		switch {
 		case err == nil:
 			w.board.ledger("")
+			if failed {
+				w.log.Info("the cluster records it again", "what", what)
+			}
 			return nil
 		case errors.Is(err, ErrTermOver), errors.Is(err, ErrUnknownOutcome), errors.Is(err, ErrParkedFull):
 			return err
 		case ctx.Err() != nil:
 			return errEnded
 		}
-		if w.board.ledger("the cluster does not record " + what + ": " + err.Error()) {
+		w.board.ledger("the cluster does not record " + what + ": " + err.Error())
+		if !failed { // what is said of it then may change with each try
 			w.log.Error("the cluster does not record it; trying again", "what", what, "error", err)
 		}
 		if !sleep(ctx, commitAgain) {
@@ -190,8 +194,8 @@ func (b *writeBoard) healed() time.Time {
 	return since
 }
 
-func (b *writeBoard) block(text string) bool  { return b.put(&b.blocked, text) }
-func (b *writeBoard) ledger(text string) bool { return b.put(&b.log, text) }
+func (b *writeBoard) block(text string) bool { return b.put(&b.blocked, text) }
+func (b *writeBoard) ledger(text string)     { b.put(&b.log, text) }
 
 // put sets one of the texts and reports whether that is news.
 func (b *writeBoard) put(field *string, text string) bool {
