@@ -15,7 +15,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
+
 	"scomconnector/poller/alert"
+	"scomconnector/test/logbuf"
 )
 
 func id(n int) alert.ID {
@@ -478,7 +481,7 @@ func (l *fakeLedger) Commit(ctx context.Context, c Commit) error {
 		return ErrRewound
 	case s.faults > 0:
 		s.faults--
-		return errors.New("disk is slow")
+		return fmt.Errorf("disk is slow, %d", s.faults)
 	case len(s.parked)+len(c.Parked) > s.maxPark:
 		return ErrParkedFull
 	case s.largest > 0 && slices.ContainsFunc(c.Parked, func(p Parked) bool { return len(p.Payload) > s.largest }):
@@ -530,6 +533,7 @@ type rig struct {
 	lam    *fakeLAM
 	enc    *fakeEncoder
 	state  *fakeState
+	log    logbuf.Buffer
 	p      *Pipeline
 	alarms func() []Alarm
 	echo   func(*alert.Alert, alert.Version) bool
@@ -549,7 +553,7 @@ func newRig(t *testing.T, change func(*Config)) *rig {
 func (r *rig) begin() {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
-	r.p = New(r.cfg, Deps{Source: r.scom, Sink: &session{fakeLAM: r.lam}, Ledger: r.state.ledger(), Encoder: r.enc, Rand: rand.Float64, Echo: r.echo, Alarms: r.alarms})
+	r.p = New(r.cfg, Deps{Source: r.scom, Sink: &session{fakeLAM: r.lam}, Ledger: r.state.ledger(), Encoder: r.enc, Rand: rand.Float64, Echo: r.echo, Alarms: r.alarms, Log: hclog.New(&hclog.LoggerOptions{Output: &r.log})})
 	done := make(chan error, 1)
 	p := r.p
 	go func() { done <- p.Run(ctx) }()

@@ -571,6 +571,9 @@ func TestACommitThatFailsForAnUnknownReasonIsRepeatedNotItsBatch(t *testing.T) {
 		if s := r.p.Status(); s.Phase != PhaseIdle {
 			t.Errorf("once commits succeed again it is %s", s.Phase)
 		}
+		if text := r.log.String(); strings.Count(text, "cannot be recorded") != 1 || strings.Count(text, "commits succeed again") != 1 {
+			t.Errorf("five tries that failed in different words: the log has\n%s", text)
+		}
 		r.end()
 		r.delivered()
 		if r.repeated() > 0 || r.p.Status().LastError != "" {

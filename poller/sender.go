@@ -52,7 +52,7 @@ type sender struct {
 	awaySince   time.Time // keeps its monotonic reading, so that a wall clock set back delays no alarm
 	fails       int       // posts in a row that nobody took
 	fault       string
-	commitFault string
+	commitFails bool // the last commit did
 	own         ownEvents
 }
 
@@ -278,21 +278,22 @@ func (s *sender) until(ctx context.Context, record func(context.Context) error) 
 	}
 }
 
-// commitFailed tells of a commit that will be tried again, and commits of one that has succeeded.
+// commitFailed tells of a commit that will be tried again, and commits of one that has succeeded. In other words the next try may fail,
+// that is no news for the log.
 func (s *sender) commitFailed(err error) {
-	if err.Error() == s.commitFault {
+	s.p.board.say(errorOfLedger, "the cluster does not record what was delivered: "+err.Error())
+	if s.commitFails {
 		return
 	}
-	s.commitFault = err.Error()
+	s.commitFails = true
 	s.log.Error("what was delivered cannot be recorded; trying again", "error", err)
-	s.p.board.say(errorOfLedger, "the cluster does not record what was delivered: "+err.Error())
 }
 
 func (s *sender) commits() {
-	if s.commitFault == "" {
+	if !s.commitFails {
 		return
 	}
-	s.commitFault = ""
+	s.commitFails = false
 	s.log.Info("commits succeed again")
 	s.p.board.say(errorOfLedger, "")
 }
