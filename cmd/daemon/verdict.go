@@ -3,6 +3,7 @@ package daemon
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -385,11 +386,15 @@ func etcdFindings(s *v1.Status) []finding {
 	if s.Etcd == nil || s.Leader == "" {
 		return nil
 	}
+	do := "mend what the message names; while a majority of the etcd works, nothing stops"
+	if !slices.ContainsFunc(s.Etcd.Endpoints, func(e v1.EtcdEndpoint) bool { return e.Fault == "" }) { // the lease has not ended yet
+		do = "mend what the message names at once: no other endpoint answers, and nobody delivers until one does"
+	}
 	for _, e := range s.Etcd.Endpoints {
 		switch {
 		case e.Fault != "" && e.Version == "" && e.LatencyMS == 0: // not asked yet
 		case e.Fault != "":
-			out = append(out, finding{level: v1.Degraded, cause: "etcd " + e.URL, text: ended(fmt.Sprintf("etcd endpoint %s: %s", e.URL, e.Fault)), do: "mend what the message names; while a majority of the etcd works, nothing stops"})
+			out = append(out, finding{level: v1.Degraded, cause: "etcd " + e.URL, text: ended(fmt.Sprintf("etcd endpoint %s: %s", e.URL, e.Fault)), do: do})
 		case e.Alarm != "" && !strings.Contains(e.Alarm, "NOSPACE"): // which stops everything
 			out = append(out, finding{level: v1.Degraded, cause: "etcd alarm " + e.URL, text: ended(fmt.Sprintf("etcd endpoint %s complains: %s", e.URL, e.Alarm)), do: "mend what `etcdctl alarm list` names"})
 		}

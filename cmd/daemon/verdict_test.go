@@ -190,3 +190,23 @@ func TestWhoHasSeenALeaderIsNotStarting(t *testing.T) {
 		}
 	}
 }
+
+// With its only endpoint gone a leader said, until its lease had ended, that nothing stops while a majority works.
+func TestALeaderWhoseEtcdIsGoneDoesNotSayThatNothingStops(t *testing.T) {
+	gone := v1.EtcdEndpoint{URL: "https://etcd1:2379", Fault: "connection refused", Version: "3.4.23"}
+	there := v1.EtcdEndpoint{URL: "https://etcd2:2379", Version: "3.4.23"}
+	for _, c := range []struct {
+		name      string
+		endpoints []v1.EtcdEndpoint
+		do        string
+	}{
+		{"one of two", []v1.EtcdEndpoint{gone, there}, "nothing stops"},
+		{"the only one", []v1.EtcdEndpoint{gone}, "nobody delivers"},
+		{"all", []v1.EtcdEndpoint{gone, gone, gone}, "nobody delivers"},
+	} {
+		found := etcdFindings(&v1.Status{Leader: "a", Etcd: &v1.Etcd{Endpoints: c.endpoints}})
+		if len(found) == 0 || !strings.Contains(found[0].do, c.do) {
+			t.Errorf("%s: got %+v, want %q", c.name, found, c.do)
+		}
+	}
+}
