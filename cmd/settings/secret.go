@@ -188,17 +188,17 @@ type Ref struct {
 	Secret Secret
 }
 
-// resolvePath makes path absolute relative to dir. A Windows path stays as it is everywhere: joined to a folder of
-// another system, the message about it would show a path that nobody wrote.
+// resolvePath makes path absolute relative to dir. One of another system stays as it is everywhere: joined to a folder, the message
+// about it would show a path that nobody wrote.
 func resolvePath(path, dir string) string {
-	if path == "" || dir == "" || filepath.IsAbs(path) || isWindowsPath(path) {
+	if path == "" || dir == "" || filepath.IsAbs(path) || path[0] == '/' || isWindowsPath(path) {
 		return path
 	}
 	return filepath.Join(dir, path)
 }
 
 func isWindowsPath(p string) bool {
-	if strings.HasPrefix(p, `\\`) {
+	if p[0] == '\\' { // of a share, or of the drive that is in use
 		return true
 	}
 	return len(p) >= 3 && p[1] == ':' && (p[2] == '\\' || p[2] == '/') && ('a' <= p[0]|0x20 && p[0]|0x20 <= 'z')

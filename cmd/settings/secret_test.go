@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -71,7 +72,7 @@ func TestSecretsAreResolvedWhenUsed(t *testing.T) {
 		"file:empty":         "read the secret: " + filepath.Join(dir, "empty") + " is empty",
 		"file:powershell":    "read the secret: " + filepath.Join(dir, "powershell") + " is UTF-16 text: save it as UTF-8",
 		"file:huge":          "read the secret: " + filepath.Join(dir, "huge") + " is larger than 16384 bytes, which no password is",
-		"file:absent":        "read the secret: open " + filepath.Join(dir, "absent") + ": no such file or directory: write it into that file, as its only line",
+		"file:absent":        "read the secret: open " + filepath.Join(dir, "absent") + ": " + syscall.ENOENT.Error() + ": write it into that file, as its only line",
 	} {
 		s, err := ParseSecret(ref, dir)
 		if err != nil {
@@ -90,7 +91,8 @@ func TestSecretsAreResolvedWhenUsed(t *testing.T) {
 
 func TestPathsOfWindowsStayAsTheyAre(t *testing.T) {
 	for path, want := range map[string]string{
-		`C:\server.crt`: `C:\server.crt`, `\\share\x`: `\\share\x`, `d:/x`: `d:/x`, "x/y": "/etc/sc/x/y", "/abs": "/abs", "": "", "c:x": "/etc/sc/c:x",
+		`C:\server.crt`: `C:\server.crt`, `\\share\x`: `\\share\x`, `d:/x`: `d:/x`, `\x\y`: `\x\y`, "/abs": "/abs", "": "",
+		"x/y": filepath.Join("/etc/sc", "x", "y"), "c:x": filepath.Join("/etc/sc", "c:x"),
 	} {
 		if got := resolvePath(path, "/etc/sc"); got != want {
 			t.Errorf("%s: got %s, want %s", path, got, want)
