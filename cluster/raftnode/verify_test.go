@@ -98,7 +98,7 @@ func hashes(t testing.TB, dir string) map[string]string {
 			return err
 		}
 		data, err := os.ReadFile(path)
-		got[strings.TrimPrefix(path, dir)] = fmt.Sprintf("%x", sha256.Sum256(data))
+		got[filepath.ToSlash(strings.TrimPrefix(path, dir))] = fmt.Sprintf("%x", sha256.Sum256(data))
 		return err
 	})
 	if err != nil {

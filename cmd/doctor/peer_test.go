@@ -68,7 +68,7 @@ func (w *ward) withPeer(named string, takes bool) {
 	w.node = fmt.Sprintf(`{ "NodeID": "primary", "Role": "Primary", "ListenAddress": %q, "AdvertiseUrl": "http://127.0.0.1:1", "ClusterAddress": %q, "DataDir": "data",
 		"ClusterTls": {"CertFile": "%[5]s/cluster.crt", "KeyFile": "%[5]s/cluster.key", "CaFile": "%[5]s/cluster-ca.crt"},
 		"Members": [{"NodeID": "primary", "Role": "Primary", "ClusterAddress": %[2]q, "Url": "http://127.0.0.1:1"},
-			{"NodeID": "secondary", "Role": "Secondary", "ClusterAddress": %[3]q, "Url": %[4]q}] }`, closedPort(w.t), closedPort(w.t), address, page.URL, own)
+			{"NodeID": "secondary", "Role": "Secondary", "ClusterAddress": %[3]q, "Url": %[4]q}] }`, closedPort(w.t), closedPort(w.t), address, page.URL, filepath.ToSlash(own))
 }
 
 func TestAnotherNode(t *testing.T) {

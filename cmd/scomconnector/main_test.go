@@ -294,10 +294,13 @@ func TestTheDataFolderBelongsToOneProcess(t *testing.T) {
 	s.awaitAlive(ended)
 
 	got := s.run("scomconnector run --node node2.json")
-	want := "2> error: the data folder {dir}/data is in use by another process: is scomconnector already running?\n" +
+	want := "2> error: the data folder " + filepath.Join("{dir}", "data") + " is in use by another process: is scomconnector already running?\n" +
 		"2> hint: scomconnector service stop stops the node that runs as a service; a second node needs a DataDir of its own\n[1]\n"
 	if got != want {
 		t.Errorf("a second process says\n%swant\n%s", got, want)
+	}
+	if runtime.GOOS == "windows" {
+		t.Skip("the second process was looked at; Windows has no SIGTERM to end the first one with")
 	}
 	if err := first.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -101,49 +103,55 @@ The files are good.
 }
 
 func TestCheckFindsWhatTheFilesPointTo(t *testing.T) {
+	absent := syscall.ENOENT.Error() // in the system's words
+	_, noFolder := os.Stat("absent")
 	for _, c := range []struct {
-		name string
-		do   func(*bench)
-		want string // one line of the output
+		name    string
+		do      func(*bench)
+		want    string // one line of the output
+		windows string // there instead; empty: the same
 	}{
 		{"a secret's file is missing", func(b *bench) { os.Remove(filepath.Join(b.dir, "pw")) },
-			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: read the secret: open pw: no such file or directory: write it into that file, as its only line"},
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: read the secret: open pw: " + absent + ": write it into that file, as its only line", ""},
 		{"a secret's variable is missing", func(b *bench) { b.clusterKeys("file:pw", "env:SC_TEST_ABSENT") },
-			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: the environment variable SC_TEST_ABSENT is not set for this process"},
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: the environment variable SC_TEST_ABSENT is not set for this process", ""},
 		{"others may read the secret", func(b *bench) { os.Chmod(filepath.Join(b.dir, "pw"), 0o644) },
-			"warning: SCOMConnectorConfig.json:3: ScomServers[0].Password: other accounts of this machine can read pw: chmod 600 it"},
+			"warning: SCOMConnectorConfig.json:3: ScomServers[0].Password: other accounts of this machine can read pw: chmod 600 it", "The files are good."},
 		{"init's placeholder", func(b *bench) { b.clusterKeys(`"reader"`, `"EDIT-ME"`) },
-			"error: SCOMConnectorConfig.json:3: ScomServers[0].UserId: still says EDIT-ME: name the account that reads alerts"},
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].UserId: still says EDIT-ME: name the account that reads alerts", ""},
 		{"no authority", func(b *bench) { b.clusterKeys(`"reader"`, `"reader", "CaFile": "pw"`) },
-			"error: SCOMConnectorConfig.json:3: ScomServers[0].CaFile: pw holds no certificate in PEM form"},
+			"error: SCOMConnectorConfig.json:3: ScomServers[0].CaFile: pw holds no certificate in PEM form", ""},
 		{"no certificate", func(b *bench) { b.clusterKeys(`"MoogUrl"`, `"MoogPublicKey": "pw", "MoogUrl"`) },
-			"error: SCOMConnectorConfig.json:6: MoogServers[0].MoogPublicKey: pw holds no certificate, neither in PEM nor in DER form"},
+			"error: SCOMConnectorConfig.json:6: MoogServers[0].MoogPublicKey: pw holds no certificate, neither in PEM nor in DER form", ""},
 		{"an ignored LAM's secret", func(b *bench) {
 			b.clusterKeys("{\"MoogUrl\"", "{\"MoogPort\": 1, \"ProxyPassword\": \"env:SC_TEST_ABSENT\"},\n{\"MoogUrl\"")
 		},
-			"The files are good; see the 1 warning above."},
+			"The files are good; see the 1 warning above.", ""},
 		{"a token that is too short", func(b *bench) { b.nodeKeys(`"Auth": {"OperatorTokenFile": "pw"},`) },
-			"warning: node.json:5: Auth.OperatorTokenFile: pw holds fewer than 16 characters, which can be guessed"},
+			"warning: node.json:5: Auth.OperatorTokenFile: pw holds fewer than 16 characters, which can be guessed", ""},
 		{"a token that is missing", func(b *bench) { b.nodeKeys(`"Auth": {"ReadTokenFile": "absent"},`) },
-			"error: node.json:5: Auth.ReadTokenFile: read the secret: open absent: no such file or directory: write it into that file, as its only line"},
+			"error: node.json:5: Auth.ReadTokenFile: read the secret: open absent: " + absent + ": write it into that file, as its only line", ""},
 		{"half a certificate", func(b *bench) { b.nodeKeys(`"Tls": {"CertFile": "pw", "KeyFile": "pw"},`) },
-			"error: node.json:5: Tls.CertFile: tls: failed to find any PEM data in certificate input"},
+			"error: node.json:5: Tls.CertFile: tls: failed to find any PEM data in certificate input", ""},
 		{"a data folder that is a file", func(b *bench) { b.node = strings.Replace(b.node, `"data"`, `"pw/data"`, 1) },
-			"error: node.json:2: DataDir: cannot reach pw/data: stat pw/data: not a directory"},
+			"error: node.json:2: DataDir: cannot reach pw/data: stat pw/data: not a directory", "error: node.json:2: DataDir: pw is a file, not a folder"},
 		{"a log folder that is a file", func(b *bench) { b.nodeKeys(`"Log": {"File": "pw/x.log"},`) },
-			"error: node.json:5: Log.File: pw is a file, not a folder"},
+			"error: node.json:5: Log.File: pw is a file, not a folder", ""},
 		{"a claim folder that is not there", func(b *bench) {
 			b.node = strings.Replace(b.node, `"}],`, `"}, {"NodeID": "secondary", "Role": "Secondary", "ClusterAddress": "127.0.0.1:1"}],`, 1)
 			b.nodeKeys(`"PairTakeover": "claim", "ClaimDir": "absent",`)
-		}, "error: node.json:5: ClaimDir: the folder absent is not there: mount the share, and make the folder if it is new: stat absent: no such file or directory"},
+		}, "error: node.json:5: ClaimDir: the folder absent is not there: mount the share, and make the folder if it is new: " + noFolder.Error(), ""},
 		{"an address of another machine", func(b *bench) { b.node = strings.Replace(b.node, "127.0.0.1", "192.0.2.1", 1) },
-			"bind: cannot assign requested address"},
+			"bind: " + syscall.EADDRNOTAVAIL.Error(), "bind: " + syscall.Errno(10049).Error()},
 		{"no cluster file", func(b *bench) { b.cluster = "" },
-			"error: SCOMConnectorConfig.json: there is no such file, and the Primary's file is what a new cluster takes its settings from"},
+			"error: SCOMConnectorConfig.json: there is no such file, and the Primary's file is what a new cluster takes its settings from", ""},
 		{"a broken node.json beside a broken cluster file", func(b *bench) {
 			b.node, b.cluster = "{", "{"
-		}, "hint: mend the 2 errors above, then check again"},
+		}, "hint: mend the 2 errors above, then check again", ""},
 	} {
+		if c.windows != "" && runtime.GOOS == "windows" {
+			c.want = c.windows
+		}
 		b := newBench(t)
 		c.do(b)
 		r, out := b.check()
@@ -232,11 +240,11 @@ func TestCheckKnowsWhoseDataFolderItIs(t *testing.T) {
 		{"damaged", func(b *bench) {
 			b.identity("identity.json", "primary", "c")
 			b.file("data/identity.json", `{"Identity":{"NodeID":"primary"},"Sum":1}`, 0o600)
-		}, "error: node.json:2: DataDir: whose data it holds cannot be told: data/identity.json is damaged: its checksum is wrong; the node would not start"},
+		}, "error: node.json:2: DataDir: whose data it holds cannot be told: " + filepath.Join("data", "identity.json") + " is damaged: its checksum is wrong; the node would not start"},
 		{"its own, with an etcd", func(b *bench) { etcd(b); b.identity("etcd.json", "primary", "c") }, ""},
 		{"another's, with an etcd", func(b *bench) { etcd(b); b.identity("etcd.json", "secondary", "c") }, `error: node.json:2: DataDir: the data folder data belongs to node "secondary"`},
 		{"damaged, with an etcd", func(b *bench) { etcd(b); b.identity("etcd.json", "", ""); b.file("data/etcd.json", "{", 0o600) },
-			"error: node.json:2: DataDir: whose data it holds cannot be told: data/etcd.json is damaged: unexpected end of JSON input; the node would not start"},
+			"error: node.json:2: DataDir: whose data it holds cannot be told: " + filepath.Join("data", "etcd.json") + " is damaged: unexpected end of JSON input; the node would not start"},
 	} {
 		b := newBench(t)
 		c.do(b)

@@ -92,10 +92,10 @@ func TestImportAnsweredIsGood(t *testing.T) {
 	if len(faults) > 0 {
 		t.Fatal(faults)
 	}
-	if got := c.ScomServers[0]; got.Url != "https://WIN-9R4CQNMLGCS/OperationsManager" || got.Password.String() != "env:SCOM" || got.CaFile != "/etc/sc/ca.pem" {
+	if got := c.ScomServers[0]; got.Url != "https://WIN-9R4CQNMLGCS/OperationsManager" || got.Password.String() != "env:SCOM" || got.CaFile != filepath.Join("/etc/sc", "ca.pem") {
 		t.Errorf("the console became %+v", got)
 	}
-	if got := c.MoogServers[1]; got.Address != "https://moog2/events/scom" || got.Proxy != "10.0.0.9:808" || got.ProxyPassword.String() != "file:/etc/sc/proxy" {
+	if got := c.MoogServers[1]; got.Address != "https://moog2/events/scom" || got.Proxy != "10.0.0.9:808" || got.ProxyPassword.String() != "file:"+filepath.Join("/etc/sc", "proxy") {
 		t.Errorf("the second LAM became %+v", got)
 	}
 	if c.MaxPayloadBytes() != 10<<20 || c.CriteriaDateForm != "space" || c.Version != "4.3 (Advanced)" {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -159,7 +160,7 @@ func TestAFileWithNothingButTheNeedfulHasTheDefaults(t *testing.T) {
 	}
 	d := NodeDefaults()
 	d.NodeID, d.Role, d.ListenAddress, d.ClusterAddress = "primary", cluster.Primary, "127.0.0.1:8085", "127.0.0.1:8086"
-	d.DataDir, d.AdvertiseUrl, d.Path, d.Dir = "/etc/sc/data", "http://127.0.0.1:8085", "f", "/etc/sc"
+	d.DataDir, d.AdvertiseUrl, d.Path, d.Dir = filepath.Join("/etc/sc", "data"), "http://127.0.0.1:8085", "f", "/etc/sc"
 	d.Members = []cluster.Member{
 		{NodeID: "primary", Role: cluster.Primary, ClusterAddress: "127.0.0.1:8086"},
 		{NodeID: "secondary", Role: cluster.Secondary, ClusterAddress: "127.0.0.1:8088"},

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -205,8 +206,8 @@ func TestAnAuthorityThatCannotBeUsed(t *testing.T) {
 		files []File
 		want  string
 	}{
-		"nothing":         {nil, "no such file"},
-		"no key":          {files[:1], "no such file"},
+		"nothing":         {nil, syscall.ENOENT.Error()},
+		"no key":          {files[:1], syscall.ENOENT.Error()},
 		"another's key":   {[]File{files[0], others[1]}, "private key does not match public key"},
 		"no certificate":  {[]File{{AuthorityCert, []byte("hello")}, files[1]}, "failed to find any PEM data"},
 		"a key that ends": {[]File{files[0], {AuthorityKey, files[1].Text[:400]}}, "failed to find any PEM data"},

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -95,8 +96,8 @@ func TestRenewRefusesWhatWouldCutTheNodeOff(t *testing.T) {
 			n, _ := other.Issue("primary", "", start)
 			os.WriteFile(filepath.Join(dir, NodeCert), n.Files[0].Text, 0o600)
 		}, "cluster.crt is not vouched for by", ErrNotVouched},
-		"no certificate": {a, "primary", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, NodeCert)) }, "no such file", os.ErrNotExist},
-		"no authority":   {a, "primary", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, AuthorityCert)) }, "no such file", os.ErrNotExist},
+		"no certificate": {a, "primary", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, NodeCert)) }, syscall.ENOENT.Error(), os.ErrNotExist},
+		"no authority":   {a, "primary", func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, AuthorityCert)) }, syscall.ENOENT.Error(), os.ErrNotExist},
 		"a broken one": {a, "primary", func(t *testing.T, dir string) {
 			os.WriteFile(filepath.Join(dir, NodeCert), []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 0o600)
 		}, "read the certificate in", nil},

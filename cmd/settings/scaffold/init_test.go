@@ -78,7 +78,7 @@ func TestInitWritesTheGoldenFolders(t *testing.T) {
 			if err := Init(o, nil, &out); err != nil {
 				t.Fatal(err)
 			}
-			golden(t, filepath.Join(name, "output.txt"), strings.ReplaceAll(out.String(), dir, "OUT"))
+			golden(t, filepath.Join(name, "output.txt"), strings.NewReplacer(dir, "OUT", filepath.ToSlash(dir), "OUT").Replace(out.String()))
 			golden(t, filepath.Join(name, "files.txt"), listing(t, dir))
 			golden(t, filepath.Join(name, "node.json"), read(t, dir, "primary", "node.json"))
 			golden(t, filepath.Join(name, settings.ClusterFileName), read(t, dir, "primary", settings.ClusterFileName))
