@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"runtime"
 	"strings"
 	"time"
 
@@ -59,6 +60,8 @@ func certHint(err error) error {
 		return hinted{err, "nothing is overwritten: name another folder, or move the file away"}
 	case errors.Is(err, pki.ErrNotVouched):
 		return hinted{err, "is it the authority of this cluster? To go over to a new one, first append its cluster-ca.crt to that of every node"}
+	case errors.Is(err, fs.ErrPermission) && runtime.GOOS == "windows": // which says the same of a file that somebody has open
+		return hinted{err, "run it as an account that may read and write there, while no other program has the file open"}
 	case errors.Is(err, fs.ErrPermission):
 		return hinted{err, "run it as an account that may read and write there"}
 	}
