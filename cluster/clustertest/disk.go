@@ -3,6 +3,7 @@ package clustertest
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -23,7 +24,14 @@ type Disk struct {
 }
 
 // errFull is what a full disk answers.
-var errFull = fmt.Errorf("write: %w", syscall.ENOSPC)
+var errFull = fmt.Errorf("write: %w", diskFull())
+
+func diskFull() syscall.Errno {
+	if runtime.GOOS == "windows" {
+		return 112 // ERROR_DISK_FULL
+	}
+	return syscall.ENOSPC
+}
 
 // errBroken is what a broken disk answers, and one whose process has ended.
 var errBroken = errors.New("write: input/output error")

@@ -92,7 +92,7 @@ func TestFullDiskThatIsFreedInTimeIsForgotten(t *testing.T) {
 		b.Disk("secondary").Full(0)
 		mustSet(t, c.Node("primary"), "written while the disk is full")
 		time.Sleep(5 * time.Second)
-		if fault := c.Node("secondary").Health().StoreFault; !strings.Contains(fault, "space") {
+		if fault := c.Node("secondary").Health().StoreFault; !strings.Contains(fault, "write to the store") {
 			t.Errorf("StoreFault while the disk is full: %q", fault)
 		}
 		b.Disk("secondary").Heal()
