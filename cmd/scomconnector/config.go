@@ -46,7 +46,7 @@ shown: where a text says plain:(hidden), applying it keeps the one that is set.
   --out FILE          import: where to write (default: standard output; never overwrites)
   --poll-time FILE    import: SCOMLastPollTime.json, if it is not beside FILE
   --log-config FILE   import: SCOMConnector.exe.config, if it is neither beside FILE nor above
-  --answer KEY=VALUE  import: a value for a key, such as 'ScomServers[0].Password=file:scom-password'
+  --answer KEY=VALUE  import: a value for a key, such as "ScomServers[0].Password=file:scom-password"
 
 example: scomconnector config show > new.json     then edit new.json
          scomconnector config apply new.json --url http://scomc1:8085 --token-file operator.token

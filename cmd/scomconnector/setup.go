@@ -29,7 +29,7 @@ mark that lets it start first. Nothing is overwritten. Asks on a terminal for wh
                      too, from SCOMLastPollTime.json beside it and SCOMConnector.exe.config beside it or above
   --poll-time FILE   that SCOMLastPollTime.json, if it is elsewhere
   --log-config FILE  that SCOMConnector.exe.config, if it is elsewhere
-  --answer KEY=VALUE what the import asks for, such as 'ScomServers[0].Password=env:SCOM_PASSWORD'
+  --answer KEY=VALUE what the import asks for, such as "ScomServers[0].Password=env:SCOM_PASSWORD"
   --out DIR          folder to make the nodes' folders in
 
 example: scomconnector init --primary scomc1 --scom scom1.contoso.com \
