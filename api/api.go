@@ -62,7 +62,7 @@ const (
 func New(cfg Config, deps Deps) http.Handler {
 	s := &server{
 		deps: deps, page: newPage(cfg.Location), readers: token{cfg.ReadToken}, operators: token{cfg.OperatorToken},
-		callers: token{cfg.CallbackToken}, audit: audit{log: deps.Log}, addresses: cfg.Addresses, codes: newCodes(),
+		callers: token{cfg.CallbackToken}, audit: &audit{log: deps.Log}, addresses: cfg.Addresses, codes: newCodes(),
 		strangers: newStrangers(), taking: make(chan struct{}, maxTaking), waiting: make(chan struct{}, maxWaiting),
 		listeners: make(chan struct{}, maxListeners),
 	}
@@ -170,7 +170,7 @@ type server struct {
 	strangers *strangers
 	taking    chan struct{} // a place for each close request that is being submitted
 	waiting   chan struct{} // a place for each that waits for SCOM's verdict
-	audit     audit
+	audit     *audit
 	codes     *codes
 	listeners chan struct{} // a place for each who follows the events
 	live      live

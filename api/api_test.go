@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
@@ -17,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	v1 "scomconnector/api/v1"
+	"scomconnector/test/logbuf"
 )
 
 // node is a handler whose facts a test may change.
@@ -35,7 +35,7 @@ type node struct {
 	closes    fakeCloses
 	levels    fakeLevels
 	cursors   fakeCursors
-	log       bytes.Buffer
+	log       logbuf.Buffer
 }
 
 // secret is a token that stays; empty: there is none.

@@ -235,11 +235,3 @@ func (a *audit) close(r *http.Request, caller string, o closeOrder, outcome stri
 	}
 	a.log.Info("close request", "who", caller, "from", r.RemoteAddr, "what", o.what(), "outcome", strings.TrimSpace(outcome))
 }
-
-// strange logs what cannot be understood or may not be asked, as long as there is not too much of it: the log must not be a
-// stranger's to fill.
-func (a *audit) strange(r *http.Request, err error, allowed bool) {
-	if allowed {
-		a.log.Warn("close request refused", "from", r.RemoteAddr, "error", err)
-	}
-}

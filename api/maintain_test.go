@@ -201,7 +201,7 @@ func TestLookingAtTheMaintenancePageChangesNothing(t *testing.T) {
 			t.Errorf("%s: %d", method, w.Code)
 		}
 	}
-	if len(n.office.got) > 0 || n.log.Len() > 0 {
+	if len(n.office.got) > 0 || len(n.log.String()) > 0 {
 		t.Errorf("the office was asked %q, the audit has %q", n.office.got, n.log.String())
 	}
 }

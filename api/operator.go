@@ -9,10 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"time"
-
-	"github.com/hashicorp/go-hclog"
 )
 
 // Deadlines of a write.
@@ -70,31 +67,6 @@ func (s *server) carryOut(r *http.Request, by string, limit time.Duration, h fun
 	}
 	s.audit.log.Info("operator write", "who", by, "from", r.RemoteAddr, "what", d.what)
 	return d, nil
-}
-
-// audit writes the log of writes.
-type audit struct {
-	log hclog.Logger
-
-	mu   sync.Mutex // guards last
-	last string     // refusal that was logged last
-}
-
-// refused logs a stranger's attempt once, however often it is repeated, and what several try in turn as long as there is not too
-// much of it: the log must not be theirs to fill.
-func (a *audit) refused(r *http.Request, err error, s *strangers) {
-	host, _, splitErr := net.SplitHostPort(r.RemoteAddr)
-	if splitErr != nil {
-		host = r.RemoteAddr
-	}
-	now := host + " " + err.Error()
-	a.mu.Lock()
-	again := now == a.last
-	a.last = now
-	a.mu.Unlock()
-	if !again && s.allow(r.RemoteAddr) {
-		a.log.Warn("operator write refused", "from", r.RemoteAddr, "what", r.Method+" "+clip(r.URL.EscapedPath(), 200), "error", err)
-	}
 }
 
 // operator says who the writer is, or why this is nobody who may write; given is the token that came with the request.
