@@ -38,7 +38,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "scomconnector_delivery_lag_seconds", Help: "From an alert's lastModified to a LAM's acceptance, by SCOM's clock.",
 			Buckets: []float64{.5, 1, 1.5, 2, 2.5, 3, 4, 5, 10, 15, 30, 60, 120, 300, 900, 3600, 14400, 86400}}),
 		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "scomconnector_lateness_seconds", Help: "From an alert's lastModified to the first answer that showed it, by SCOM's clock.",
+			Name: "scomconnector_lateness_seconds", Help: "From an alert's lastModified to the first answer that showed it, by SCOM's clock, without the time in which nobody asked for it.",
 			Buckets: []float64{1, 2, 3, 5, 10, 15, 20, 30, 45, 60, 90, 120, 300, 900}}),
 		offset: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "scomconnector_clock_offset_seconds", Help: "This machine's clock less that of the SCOM console which answered last, exact to about a second; 0 before any answer."}),

@@ -234,7 +234,8 @@ func (t *tardy) judge(shown, limit time.Duration) lateness {
 	return lateRow
 }
 
-// late measures how long SCOM took to show a version that nobody had seen before.
+// late measures how long SCOM took, at least, to show a version that nobody had seen before: what it may have waited for our next
+// question is not SCOM's, be it seconds or an outage.
 func (r *reader) late(v alert.Version) {
 	if !r.steady {
 		return
@@ -246,11 +247,10 @@ func (r *reader) late(v alert.Version) {
 		return
 	}
 	d := now.Sub(v.LastModified)
-	r.p.metrics.lateness.Observe(d.Seconds())
-	// A change may have waited for our next full read; that part of it is not SCOM's.
-	shown := d - time.Since(r.w.lastFull)
+	shown := max(d-r.w.unseen(v.LastModified, time.Now()), 0)
+	r.p.metrics.lateness.Observe(shown.Seconds())
 	b := &r.p.board
-	b.set(func(s *Status) { s.Lateness = max(s.Lateness, d) })
+	b.set(func(s *Status) { s.Lateness = max(s.Lateness, shown) })
 	why := r.tardy.judge(shown, limit)
 	if why <= r.tardy.told {
 		return

@@ -65,7 +65,7 @@ type Status struct {
 	Blocked         string // why nothing new is read, and what to do; else empty
 	// Vanished counts alerts that SCOM shows no longer and that are too many to be closed without ConfirmVanished.
 	Vanished int
-	// Lateness is the longest time from a change to SCOM showing it that this term has seen.
+	// Lateness is the longest time from a change to SCOM showing it that this term has seen, the time in which nobody asked left out.
 	Lateness time.Duration
 	Warnings []string
 	Flow     Flow

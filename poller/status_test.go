@@ -250,6 +250,45 @@ func TestLatenessNamesItsLikelyCause(t *testing.T) {
 	}
 }
 
+// After an outage all that had changed meanwhile counted as shown late, and an alert said to raise OverlapSeconds.
+func TestLatenessIsSCOMsAndNotOurs(t *testing.T) {
+	for _, c := range []struct {
+		what        string
+		outage      time.Duration
+		late        time.Duration
+		least, most time.Duration
+	}{
+		{"an outage", 85 * time.Second, 0, 0, 2 * time.Second},
+		{"a late commit", 0, 30 * time.Second, 25 * time.Second, 31 * time.Second},
+		{"in time", 0, 0, 0, time.Second},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, func(c *Config) { c.Reconcile = 0 })
+				r.begin()
+				r.pass(10 * time.Second)
+				r.scom.set(1, 0, 0)
+				r.pass(10 * time.Second)
+				if c.outage > 0 {
+					r.scom.setFault(faultAll(alert.FaultTransport))
+				}
+				for n := range 20 {
+					r.scom.set(2+n, 0, c.late)
+					r.pass(time.Second)
+				}
+				r.pass(c.outage)
+				r.scom.setFault(nil)
+				r.pass(5 * time.Minute)
+				if got := r.p.Status().Lateness; got < c.least || got > c.most {
+					t.Errorf("lateness %v, want %v to %v", got, c.least, c.most)
+				}
+				r.end()
+				r.delivered()
+			})
+		})
+	}
+}
+
 func TestAClockThatGoesWrongLaterIsNamed(t *testing.T) {
 	var j tardy
 	const limit = 45 * time.Second

@@ -66,7 +66,10 @@ type window struct {
 	date     alert.Millis // the console's last date; zero if it sends none
 	slice    time.Duration
 	catching bool
-	lastFull time.Time
+	lastFull time.Time // when the last read that showed everything since the cursor was asked for
+	// lastRead is when the last read that reached the present was asked for, lastFrom what it began with.
+	lastRead time.Time
+	lastFrom alert.Millis
 
 	firstFrom alert.Millis // where the look-back begins; zero until a date is known
 	parts     []span       // of the open alerts still to be read by a first read that was too much
@@ -201,8 +204,18 @@ func (w *window) reached(p plan, s shown, at time.Time) {
 		w.lastFull = at // the first slice of a term reaches beyond now: an ordinary fail-over
 	}
 	w.through, w.catching = server, false
+	w.lastRead, w.lastFrom = at, p.q.From
 	w.grow(s.rows)
 	w.slice = min(w.slice, w.cfg.Slice)
+}
+
+// unseen is for how long a version may have been there unseen, since no read asked for it.
+func (w *window) unseen(modified alert.Millis, now time.Time) time.Duration {
+	last := w.lastFull
+	if modified >= w.lastFrom && w.lastRead.After(last) {
+		last = w.lastRead
+	}
+	return now.Sub(last)
 }
 
 func (w *window) grow(rows int) {
