@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,8 +40,7 @@ type Client struct {
 	most  int64 // bytes of an answer
 	// Name is the person behind the token, for the node's audit; may be empty.
 	Name string
-	// HTTP carries the requests. New's ignores proxy variables, as the node itself does; a caller with a CA
-	// of its own replaces it before the first call.
+	// HTTP carries the requests. New's ignores proxy variables, as the node itself does; it may be replaced before the first call.
 	HTTP *http.Client
 }
 
@@ -58,6 +58,14 @@ func New(base, token string) *Client {
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
+}
+
+// Trust has the connections of New's HTTP use config, before the first call: for a node whose authority is not one of the system's, or that
+// asks for a certificate.
+func (c *Client) Trust(config *tls.Config) {
+	tr := c.HTTP.Transport.(*http.Transport).Clone()
+	tr.TLSClientConfig = config
+	c.HTTP.Transport = tr
 }
 
 // Error is a refusal, or the reason why there was no answer.

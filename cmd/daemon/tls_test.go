@@ -59,9 +59,13 @@ func (i *issuer) make(tmpl, parent *x509.Certificate) (*x509.Certificate, *ecdsa
 	return cert, key
 }
 
-// leaf is a certificate and its key as PEM.
+// leaf is a certificate for both ends of a connection, and its key, as PEM.
 func (i *issuer) leaf(name string) (cert, key []byte) {
-	c, k := i.make(&x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}, i.cert)
+	return i.leafFor(name, x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth)
+}
+
+func (i *issuer) leafFor(name string, uses ...x509.ExtKeyUsage) (cert, key []byte) {
+	c, k := i.make(&x509.Certificate{Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, ExtKeyUsage: uses}, i.cert)
 	der, err := x509.MarshalPKCS8PrivateKey(k)
 	if err != nil {
 		i.t.Fatal(err)
@@ -177,6 +181,35 @@ func TestTheAPIsCertificatesAreRenewedWithoutARestart(t *testing.T) {
 	for want, times := range map[string]int{"[WARN]": 2, "have changed and are used": 2} {
 		if got := strings.Count(d.log.String(), want); got != times {
 			t.Errorf("the log has %q %d times, want %d:\n%s", want, got, times, &d.log)
+		}
+	}
+}
+
+// An authority's server certificate is no client's, and the command line of the node's own machine has no other to show: it was refused.
+func TestTheNodesOwnCertificateOpensItsPage(t *testing.T) {
+	servers, clients := newIssuer(t, "servers"), newIssuer(t, "clients")
+	d := &tlsDesk{t: t, dir: t.TempDir(), age: time.Now().Add(-time.Hour)}
+	at := func(name string) string { return filepath.Join(d.dir, name) }
+	own, ownKey := servers.leafFor("node", x509.ExtKeyUsageServerAuth)
+	d.put("crt", own)
+	d.put("key", ownKey)
+	d.put("ca", clients.pem())
+	files := settings.Tls{CertFile: at("crt"), KeyFile: at("key"), CaFile: at("ca"), RequireClientCert: true}
+	var err error
+	if d.cfg, err = serverTLS(files, hclog.NewNullLogger()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.greet((&settings.Node{Tls: files}).OwnTransport().TLSClientConfig); got != "node" || err != nil {
+		t.Errorf("with its own certificate: %q, %v", got, err)
+	}
+	for name, i := range map[string]*issuer{"of the same authority": servers, "for servers, of the clients' authority": clients} {
+		c, k := i.leafFor("other", x509.ExtKeyUsageServerAuth)
+		pair, err := tls.X509KeyPair(c, k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := d.greet(&tls.Config{GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }}); err == nil {
+			t.Errorf("another certificate %s opens it", name)
 		}
 	}
 }

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bufio"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/term"
@@ -20,6 +24,7 @@ import (
 type node struct {
 	url, tokenFile string
 	file           string // node.json of this machine's node, which is asked where no url is given
+	ca, cert, key  string // files for a url with https, as PEM
 	json, yes      bool
 }
 
@@ -29,6 +34,9 @@ func nodeFlags(fs *flag.FlagSet, changes bool) *node {
 	fs.StringVar(&n.url, "url", "", "")
 	fs.StringVar(&n.file, "node", "", "")
 	fs.StringVar(&n.tokenFile, "token-file", "", "")
+	fs.StringVar(&n.ca, "ca", "", "")
+	fs.StringVar(&n.cert, "cert", "", "")
+	fs.StringVar(&n.key, "key", "", "")
 	fs.BoolVar(&n.json, "json", false, "")
 	if changes {
 		fs.BoolVar(&n.yes, "yes", false, "")
@@ -45,12 +53,50 @@ func (n *node) client() (*client.Client, error) {
 			return nil, hinted{fmt.Errorf("read the token: %w", err), "--token-file names the file that the node's OperatorTokenFile names"}
 		}
 	}
-	if n.url != "" {
-		c := client.New(n.url, token)
-		c.Name = person()
+	if n.url == "" {
+		if n.ca+n.cert+n.key != "" {
+			return nil, usageError{errors.New("--ca, --cert and --key are for --url: of this machine's own node node.json says all that")}
+		}
+		return n.local(token)
+	}
+	c := client.New(n.url, token)
+	c.Name = person()
+	if n.ca+n.cert+n.key == "" {
 		return c, nil
 	}
-	return n.local(token)
+	config, err := n.tls()
+	if err != nil {
+		return nil, err
+	}
+	c.Trust(config)
+	return c, nil
+}
+
+// tls believes the authority of --ca, and none besides, and shows the certificate of --cert.
+func (n *node) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if n.ca != "" {
+		text, err := os.ReadFile(n.ca)
+		if err != nil {
+			return nil, fmt.Errorf("--ca: %w", err)
+		}
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("--ca: %s holds no certificate in PEM form", n.ca)
+		}
+	}
+	switch {
+	case n.cert == "" && n.key == "":
+		return config, nil
+	case n.cert == "" || n.key == "":
+		return nil, usageError{errors.New("--cert and --key belong together")}
+	}
+	pair, err := tls.LoadX509KeyPair(n.cert, n.key)
+	if err != nil {
+		return nil, fmt.Errorf("--cert and --key: %w", err)
+	}
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	return config, nil
 }
 
 // person is who types this, for the node's audit: several people share a token.
@@ -82,6 +128,9 @@ func advised(err error) error {
 	case refusal.Code == 0:
 		if f, is := errors.AsType[*guessFault](err); is {
 			return f.advised(err)
+		}
+		if hint := tlsHint(err); hint != "" {
+			return hinted{err, hint}
 		}
 		return hinted{err, refusal.Hint + " (--url names the node to ask)"}
 	}
@@ -130,4 +179,16 @@ func printJSON(t terminal, v any) error {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
+}
+
+// tlsHint is what to do about a connection that the one side's certificates forbid; empty: it is something else.
+func tlsHint(err error) string {
+	if _, is := errors.AsType[x509.UnknownAuthorityError](err); is {
+		return "--ca FILE names the authority's certificate, as PEM"
+	}
+	// What the node says of a client's certificate; the types of these alerts are crypto/tls's own.
+	if said, is := errors.AsType[*net.OpError](err); is && said.Op == "remote error" && slices.Contains([]string{"tls: bad certificate", "tls: certificate required"}, said.Err.Error()) {
+		return "the node asks for a certificate of an authority in its Tls.CaFile (Tls.RequireClientCert): --cert FILE and --key FILE show yours"
+	}
+	return ""
 }

@@ -39,6 +39,7 @@ shown: where a text says plain:(hidden), applying it keeps the one that is set.
   --node FILE         node.json of this machine's node, which is asked without --url (default as for run)
   --url URL           another node of the cluster
   --token-file FILE   another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE           authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json              the answer as JSON
   --yes               do not ask
   --version N         show: another version than the one in use

@@ -25,6 +25,7 @@ database, they are sent again from a time on.
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON; rewind needs --yes then
   --yes              rewind: do not ask
 

@@ -46,7 +46,7 @@ func (n *node) local(token string) (*client.Client, error) {
 		if err != nil {
 			return nil, hinted{err, "--url names the node by the name in its certificate"}
 		}
-		c.HTTP.Transport = &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: true}
+		c.Trust(config)
 	}
 	return c, nil
 }
@@ -134,7 +134,8 @@ func trustOnly(t settings.Tls) (*tls.Config, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the node asks for a certificate, and its own cannot be read: %w", err)
 		}
-		config.Certificates = []tls.Certificate{pair}
+		// Whoever signed it: the node knows its own.
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
 	}
 	return config, nil
 }

@@ -16,6 +16,7 @@ what it begins with. What people change stands in the log whatever the level.
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON
 
 example: scomconnector log-level DEBUG

@@ -25,6 +25,7 @@ without losing or repeating anything. The same can be done in a browser, at /mai
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON
   --yes              taken and not needed: nothing is asked
 
@@ -132,6 +133,7 @@ Primary should stay idle, use maintenance: after a transfer it takes over again 
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON
   --yes              taken and not needed: nothing is asked
 

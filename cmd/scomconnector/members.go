@@ -23,6 +23,7 @@ how far each is behind, and why one is out of contact.
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON
   --yes              remove: do not ask
 

@@ -19,6 +19,7 @@ stands. What SCOM refuses for good is not here any more: parked list shows it.
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster
   --token-file FILE  another node's token for reading, if it asks for one
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON, settled ones included
 
 example: scomconnector outbox

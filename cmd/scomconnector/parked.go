@@ -33,6 +33,7 @@ a LAM refuses, rows of SCOM's that cannot be understood, and close requests from
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON
   --yes              do not ask
 

@@ -17,6 +17,7 @@ SCOM account looks just so; the page says how many. If they are really gone:
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          the leader, if it is another node
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON
   --yes              do not ask
 

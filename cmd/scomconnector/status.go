@@ -15,6 +15,7 @@ const helpStatus = `Asks a running node for its status and prints it.
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node
   --token-file FILE  another node's token for reading, if it asks for one
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as it came
 
 example: scomconnector status --url http://scomc1:8085

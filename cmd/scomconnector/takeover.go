@@ -20,6 +20,7 @@ them leads, the takeover is refused, also with --force; use transfer then. It sa
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          the node that should lead, if it is another
   --token-file FILE  another node's operator token; this machine's node has it in its OperatorTokenFile
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON; needs --yes
 
 example: scomconnector takeover

@@ -22,6 +22,7 @@ Ask before each node; it waits for the one before to be back, to have caught up 
   --node FILE        node.json of this machine's node, which is asked without --url (default as for run)
   --url URL          another node of the cluster; not the one that is stopped
   --token-file FILE  another node's token for reading, if it asks for one
+  --ca FILE          authority of that node's https; --cert FILE, --key FILE: your certificate, if it asks for one
   --json             the answer as JSON
 
 example: scomconnector upgrade-check --url http://scomc1.contoso.com:8085

@@ -52,7 +52,7 @@ func (n *Node) OwnTransport() *http.Transport {
 		return errors.New("what answers shows another certificate than the one in Tls.CertFile")
 	}
 	if n.Tls.RequireClientCert {
-		conf.Certificates = []tls.Certificate{own}
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
 	}
 	tr.TLSClientConfig = conf
 	return tr
