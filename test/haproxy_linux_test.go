@@ -3,6 +3,7 @@ package test
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,10 +13,11 @@ import (
 	"time"
 
 	"scomconnector/test/freeport"
+	"scomconnector/test/logbuf"
 )
 
 // HAProxy with the shipped configuration, names and port apart.
-func haproxy(t *testing.T, p *plant) (url string) {
+func haproxy(t *testing.T, p *plant, log io.Writer) (url string) {
 	t.Helper()
 	path, err := exec.LookPath("haproxy")
 	need(t, err == nil, "haproxy")
@@ -40,6 +42,7 @@ func haproxy(t *testing.T, p *plant) (url string) {
 	file := filepath.Join(t.TempDir(), "haproxy.cfg")
 	p.put(file, cfg)
 	cmd := exec.Command(path, "-db", "-f", file)
+	cmd.Stdout = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +78,8 @@ func (p *plant) followed(url string) {
 func TestHAProxyFollowsTheLeader(t *testing.T) {
 	t.Parallel()
 	p := newPlant(t, plantOptions{nodes: 3, node: `"Timing": "lan",`, more: haste})
-	url := haproxy(t, p)
+	var log logbuf.Buffer
+	url := haproxy(t, p, &log)
 	for _, pr := range p.procs {
 		pr.start()
 	}
@@ -124,5 +128,10 @@ func TestHAProxyFollowsTheLeader(t *testing.T) {
 	resp.Body.Close()
 	if resp.StatusCode != http.StatusForbidden {
 		t.Errorf("a write by way of the proxy, without a token: %s, want 403", resp.Status)
+	}
+	// From where it came stands nowhere else. Whoever only looks is no line.
+	await(t, "HAProxy tells of the write", 10*time.Second, func() bool { return strings.Contains(log.String(), `"POST /api/v1/transfer HTTP`) })
+	if text := log.String(); !strings.Contains(text, "127.0.0.1:") || !strings.Contains(text, "POST //event_post") || strings.Contains(text, "GET /") {
+		t.Errorf("HAProxy's log:\n%s", text)
 	}
 }

@@ -52,6 +52,7 @@ var aboutConsole = []struct {
 	{[]string{"wants Windows authentication"}, "set Auth of that SCOM server to windows or kerberos"},
 	{[]string{"read alerts?"}, "give the account a role that may read alerts: Read-Only Operator, or Operator, which may close them, too"},
 	{[]string{"HTML came", "is the path in the console's URL right", "the console sends us to"}, "check the Url of the SCOM server in the settings: mostly https://HOST/OperationsManager"},
+	{[]string{"first record does not look like a TLS handshake"}, "what answers there speaks plain HTTP: write https:// with the port of HTTPS into Url of the SCOM server, or http:// if it has none"},
 	{[]string{"certificate", "x509", "tls: "}, "check the web console's certificate, and CaFile of the SCOM server in the settings"},
 	{[]string{scom.NoVerdict, "log-on: HTTP 5", "HTTP 500", "HTTP 502", "HTTP 503", "HTTP 504"}, doWithoutVerdict},
 }

@@ -19,6 +19,7 @@ func TestTheAdviceBelongsToTheFault(t *testing.T) {
 		{alert.FaultTimeout, "no answer within 10s", "take too long"},
 		{alert.FaultTransport, "no connection: dial tcp 10.0.0.1:443: connect: connection refused", "reachable from this node"},
 		{alert.FaultTransport, "no connection: x509: certificate signed by unknown authority: set CaFile to the authority that signed it", "CaFile"},
+		{alert.FaultTransport, "no connection: tls: first record does not look like a TLS handshake", "plain HTTP"},
 		{alert.FaultAuth, `log-on of C\svc was refused (HTTP 401 Unauthorized): correct user and password; the next try is at 04:10:15 UTC, so that the account is not locked`, "Password"},
 		{alert.FaultAuth, `log-on: the console wants Windows authentication: set "Auth" of this server to windows or kerberos, or use another console`, "set Auth"},
 		{alert.FaultAuth, `refused although the log-on was accepted a moment ago: may C\svc read alerts? session over (HTTP 403 Forbidden)`, "role that may read"},

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	v1 "scomconnector/api/v1"
 )
 
 // A node whose certificate is of a company's own authority could be asked from its own machine only.
@@ -61,5 +63,18 @@ func TestANodeOfAPrivateAuthorityIsAskedFromElsewhere(t *testing.T) {
 		if code != c.code || !strings.Contains(out+errs, c.says) {
 			t.Errorf("%s: exit code %d, want %d and %q:\n%s%s", c.name, code, c.code, c.says, out, errs)
 		}
+	}
+}
+
+// A leader with such a certificate was taken for gone, and a takeover beside it was not refused.
+func TestALeaderOfAPrivateAuthorityIsThere(t *testing.T) {
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/leader" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+	}))
+	t.Cleanup(srv.Close)
+	if got := leaderElsewhere(v1.Status{Node: "n2", Members: []v1.Member{{Node: "n1", URL: srv.URL}, {Node: "n2", URL: srv.URL}}}); got != "n1" {
+		t.Errorf("got %q, want n1", got)
 	}
 }

@@ -192,7 +192,7 @@ func unreadyMembers(ctx context.Context, members []v1.Member) map[string]string 
 		}
 		asked++
 		go func() {
-			reasons, err := client.New(m.URL, "").Unready(ctx)
+			reasons, err := unproven(m.URL).Unready(ctx)
 			if err != nil {
 				reasons = nil
 			}
@@ -229,7 +229,7 @@ func (u *upgrade) print(t terminal, s v1.Status) {
 	default:
 		fmt.Fprintf(t.out, "Stop next: %s. It does not lead: alerts do not notice.\n", u.Next)
 	}
-	fmt.Fprint(t.out, `There, beside the unpacked new program:
+	fmt.Fprint(t.out, `There, beside the unpacked new program, with the flags with which the service was installed at first, if any (--account, --name, --node):
   Linux    sudo ./scomconnector service install && sudo scomconnector service stop && sudo scomconnector service start
   Windows  .\scomconnector.exe service stop, put the new scomconnector.exe in place of the old one, .\scomconnector.exe service start
 Then ask again before the next.

@@ -150,6 +150,9 @@ func (o *Options) validate() error {
 	if o.Witness != "" && len(o.Etcd) > 0 {
 		return usage("an etcd decides in place of a witness: give --etcd or --witness")
 	}
+	if n := len(o.ScomUser); n > 1 && o.ScomUser[0] == '\'' && o.ScomUser[n-1] == '\'' {
+		return usage(fmt.Sprintf("--scom-user %s: the quotes have come along, as with cmd.exe; write it without them, or in double ones", o.ScomUser))
+	}
 	return nil
 }
 

@@ -347,6 +347,7 @@ func TestInitRefusesAddressesThatMakeNoSettings(t *testing.T) {
 		{func(o *Options) { o.Lam = []string{"ftp://moog/events"} }, []string{`--lam "ftp://moog/events"`, "MoogUrl"}},
 		{func(o *Options) { o.Witness, o.Etcd = "", []string{"etcd1:2379"} }, []string{`--etcd "etcd1:2379"`, "Etcd.Endpoints", "https://etcd1"}},
 		{func(o *Options) { o.Scom = []string{"https://scom1/OperationsManager"} }, []string{`--scom "https://scom1/OperationsManager"`, "HOST or HOST:PORT", "Url", "ScomAddressHost"}},
+		{func(o *Options) { o.ScomUser = `'CONTOSO\svc-scom'` }, []string{`--scom-user 'CONTOSO\svc-scom'`, "cmd.exe", "without them"}},
 		{func(o *Options) { o.Scom = []string{"scom1/OperationsManager"} }, []string{`--scom "scom1/`, "Url"}},
 	} {
 		o := three()
