@@ -42,6 +42,7 @@ type peer struct {
 	rival      greeting  // of another process that uses its name
 	rivalAt    time.Time
 	rivalSince time.Time
+	beside     string   // process that answered when the rival called
 	oldCopy    greeting // of an older copy of its folder
 	oldAt      time.Time
 	doubtAt    time.Time     // since when its answers are an older copy's; zero: they are not

@@ -183,15 +183,16 @@ func (p *peer) noteRival(g greeting) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	if g.Process != p.rival.Process || now.Sub(p.rivalAt) > rivalFor {
-		p.rivalSince = now
+	if g.Process != p.rival.Process || p.last.Process != p.beside || now.Sub(p.rivalAt) > rivalFor {
+		p.rivalSince, p.beside = now, p.last.Process
 	}
 	p.rival, p.rivalAt = g, now
 }
 
-// twin reports whether two processes of this name are about: one goes on answering while the other one calls.
+// twin reports whether two processes of this name are about: one goes on answering after the other one has called. One that answers for
+// the first time after that has taken the place of both: the node was restarted twice.
 func (p *peer) twin() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.rivalAt.IsZero() && time.Since(p.rivalAt) < rivalFor && p.rival.Process != p.last.Process && p.seen.After(p.rivalSince.Add(statusTimeout))
+	return !p.rivalAt.IsZero() && time.Since(p.rivalAt) < rivalFor && p.last.Process == p.beside && p.seen.After(p.rivalSince.Add(statusTimeout))
 }
