@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 )
 
 // TLS gives the settings for each handshake anew, so that renewed certificates are picked up. The
@@ -20,34 +21,58 @@ type TLS struct {
 // Enabled reports whether there is TLS at all.
 func (t TLS) Enabled() bool { return t.Server != nil && t.Client != nil }
 
-// FileTLS is mutual TLS from PEM files that are read anew at each handshake. caFile holds the
-// authorities that may vouch for a member, and no others are believed.
+// FileTLS is mutual TLS from PEM files that are read anew at each handshake. caFile holds the authorities that may vouch for a member,
+// and no others are believed. While what is there cannot be used, such as a certificate that is half copied, the last good ones are.
 func FileTLS(certFile, keyFile, caFile string) TLS {
-	load := func() (tls.Certificate, *x509.CertPool, error) {
-		cert, err := tls.LoadX509KeyPair(certFile, keyFile)
-		if err != nil {
-			return cert, nil, fmt.Errorf("read the node-to-node certificate: %w", err)
-		}
-		pem, err := os.ReadFile(caFile)
-		if err != nil {
-			return cert, nil, fmt.Errorf("read the node-to-node authorities: %w", err)
-		}
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			return cert, nil, fmt.Errorf("read the node-to-node authorities: %s holds no certificate", caFile)
-		}
-		return cert, pool, nil
-	}
+	f := &tlsFiles{cert: certFile, key: keyFile, ca: caFile}
 	return TLS{
 		Server: func() (*tls.Config, error) {
-			cert, pool, err := load()
+			cert, pool, err := f.load()
 			return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, ClientCAs: pool}, err
 		},
 		Client: func() (*tls.Config, error) {
-			cert, pool, err := load()
+			cert, pool, err := f.load()
 			return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, RootCAs: pool}, err
 		},
 	}
+}
+
+// tlsFiles are a node's files, and what they held when they could last be used.
+type tlsFiles struct {
+	cert, key, ca string
+
+	mu       sync.Mutex // guards what follows
+	goodCert tls.Certificate
+	goodPool *x509.CertPool // nil: never yet
+}
+
+func (f *tlsFiles) load() (tls.Certificate, *x509.CertPool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	cert, pool, err := f.read()
+	switch {
+	case err == nil:
+		f.goodCert, f.goodPool = cert, pool
+	case f.goodPool == nil:
+		return cert, nil, err
+	}
+	return f.goodCert, f.goodPool, nil
+}
+
+func (f *tlsFiles) read() (tls.Certificate, *x509.CertPool, error) {
+	cert, err := tls.LoadX509KeyPair(f.cert, f.key)
+	if err != nil {
+		return cert, nil, fmt.Errorf("read the node-to-node certificate: %w", err)
+	}
+	pem, err := os.ReadFile(f.ca)
+	if err != nil {
+		return cert, nil, fmt.Errorf("read the node-to-node authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return cert, nil, fmt.Errorf("read the node-to-node authorities: %s holds no certificate", f.ca)
+	}
+	return cert, pool, nil
 }
 
 // secureIn is the server's half of TLS; without TLS it is conn itself.

@@ -226,6 +226,33 @@ func TestARenewedCertificateIsUsedAtTheNextHandshake(t *testing.T) {
 	c.Voters(2, limit)
 }
 
+// A certificate that is half copied is not used: the one before is, until the copy is whole.
+func TestACertificateThatCannotBeReadLeavesTheOneBeforeInUse(t *testing.T) {
+	a := authority(t, time.Now())
+	p := newPair(t)
+	for _, m := range p.shape {
+		p.certify(m.NodeID, a, m.NodeID, time.Now())
+	}
+	c := clustertest.NewOver(t, p.shape, p)
+	c.Start()
+	c.Voters(2, limit)
+	m := p.shape[1]
+	before := shown(t, m.ClusterAddress)
+	for _, file := range []string{pki.NodeCert, pki.NodeKey, pki.AuthorityCert} {
+		if err := os.Truncate(p.file(m.NodeID, file), 100); err != nil {
+			t.Fatal(err)
+		}
+		if now := shown(t, m.ClusterAddress); now.SerialNumber.Cmp(before.SerialNumber) != 0 {
+			t.Errorf("%s: another certificate is shown", file)
+		}
+	}
+	p.certify(m.NodeID, a, m.NodeID, time.Now())
+	if now := shown(t, m.ClusterAddress); now.SerialNumber.Cmp(before.SerialNumber) == 0 {
+		t.Error("the new certificate is not used once it is whole")
+	}
+	c.Voters(2, limit)
+}
+
 // shown is the certificate that a stranger gets to see who calls there.
 func shown(t *testing.T, address string) *x509.Certificate {
 	t.Helper()
