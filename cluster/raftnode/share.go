@@ -47,7 +47,7 @@ func (n *Node) noteShare(place string, err error) {
 		said = fmt.Sprintf("ClaimDir is of no use: %v; while that is so, the loss of the other node leaves nobody who leads", err)
 	}
 	if said != "" && n.share == "" {
-		n.log.Error("the claims are out of reach: if the other node is lost now, nobody leads", "error", err, "do", "mount the share of ClaimDir, and let this account write there")
+		n.log.Error("the claims are out of reach: if the other node is lost now, nobody leads", "error", err, "do", "mount the share of ClaimDir, and let this account write there; if ClaimDir is new in node.json, scomconnector service install lets the service do so")
 	}
 	n.share = said
 	if err == nil {
