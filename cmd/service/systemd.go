@@ -249,10 +249,11 @@ func unitQuoted(w string) string {
 }
 
 // hardening is what a program needs that opens sockets and writes to its own folders, and nothing more. AF_NETLINK tells it the
-// machine's own addresses. ProtectSystem leaves /dev/shm writable. @privileged is not taken away: a rotated log file is given the owner of the one before.
+// machine's own addresses. ProtectSystem leaves some folders in memory writable, which all share. @privileged is not taken away: a
+// rotated log file is given the owner of the one before.
 const hardening = `NoNewPrivileges=yes
 ProtectSystem=strict
-InaccessiblePaths=-/dev/shm
+InaccessiblePaths=-/dev/shm -/dev/mqueue -/run/lock
 ProtectHome=yes
 PrivateTmp=yes
 PrivateDevices=yes
