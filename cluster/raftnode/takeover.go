@@ -140,15 +140,29 @@ func (n *Node) tryTakeover(ctx context.Context, w seen) error {
 		if err := n.cfg.MayTakeOver(may); err != nil {
 			return err
 		}
-		// That took its time, or less than was given to it.
-		if !pause(ctx, time.Until(n.takeoverAt(n.noteLeader()))) {
+		// That took its time, or less than was given to it. The keeper has other things to do, too: it waits for no more than was left.
+		if err := n.stillLost(w); err != nil {
+			return err
+		}
+		if !pause(ctx, time.Until(n.takeoverAt(w))) {
 			return ctx.Err()
 		}
-		if now := n.noteLeader(); now.leaderNow || time.Now().Before(n.takeoverAt(now)) {
-			return errors.New("there is a leader again")
+		if err := n.stillLost(w); err != nil {
+			return err
 		}
 	}
 	return n.begin(next, n.lostFor(w))
+}
+
+// stillLost says why the patience that began with what was seen counts no more.
+func (n *Node) stillLost(since seen) error {
+	switch now := n.noteLeader(); {
+	case now.leaderNow || now.followed.After(since.followed):
+		return errors.New("there is a leader again")
+	case now.paused.After(since.paused):
+		return errors.New("this process stood still meanwhile: TakeoverAfter begins anew")
+	}
+	return nil
 }
 
 // askAhead is how long before the end of its patience a node finds out whether it may take over: an address that is silent takes a
