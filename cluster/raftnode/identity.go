@@ -57,10 +57,11 @@ func (id identity) clone() identity {
 	return id
 }
 
-// wiped is the identity of the folder once it is empty. What is known of others stays.
+// wiped is the identity of the folder once it is empty. What is known of others stays, and the start number never goes back: a flag of
+// maintenance carries it, and would be taken for one that was set in this process, or in an earlier one.
 func (id identity) wiped() identity {
 	fresh := newIdentity(id.NodeID)
-	fresh.Seen, fresh.Start = id.Seen, 1
+	fresh.Seen, fresh.Start = id.Seen, id.Start
 	return fresh
 }
 

@@ -377,3 +377,35 @@ func TestPairClaimOperatorsForceGoesPastAClaimThatIsNeverUsed(t *testing.T) {
 		c.Agree(time.Second)
 	})
 }
+
+// A flag of maintenance carries the start number: had it gone back, the flag would have been taken for one of this process.
+func TestStartNumberDoesNotGoBackWhenANodeStartsFromNothing(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		alone := func(lost, other string, epoch uint64) {
+			c.Crash(lost)
+			c.Eventually(10*time.Second, other+" goes on alone", func() bool {
+				v := c.Node(other).View()
+				return v.Leading && v.Token.Epoch.Number == epoch
+			})
+		}
+		var old *clustertest.Disk
+		for epoch := uint64(2); epoch <= 4; epoch++ {
+			alone("primary", "secondary", epoch)
+			old = b.Disk("primary").Clone()
+			c.Start("primary")
+			c.Voters(2, 10*time.Second)
+			c.Agree(10 * time.Second)
+			if got := c.Node("primary").View().Start; got != epoch {
+				t.Fatalf("start number once it was taken into epoch %d: got %d, want %d", epoch, got, epoch)
+			}
+		}
+		c.Crash("primary")
+		b.SetDisk("primary", old) // from before its last start
+		c.Start("primary")
+		c.Voters(2, 20*time.Second)
+		c.Agree(10 * time.Second)
+		if got := c.Node("primary").View().Start; got != 4 {
+			t.Errorf("start number of an older copy that was put aside: got %d, want 4", got)
+		}
+	})
+}
