@@ -249,12 +249,16 @@ func (c *checker) secret(s *Cluster, ref Ref) {
 
 // reference resolves a secret, and looks at who else can read where it is kept.
 func (c *checker) reference(ref Ref) {
-	if _, err := ref.Secret.Resolve(); err != nil {
+	text, err := ref.Secret.Resolve()
+	if err != nil {
 		c.fault(ref.Key, "%v", err)
 		return
 	}
 	if path, ok := ref.Secret.file(); ok {
 		c.private(ref.Key, path)
+		if strings.TrimSpace(text) != text {
+			c.warn(ref.Key, "what %s holds begins or ends with a blank, as `echo WORD > FILE` leaves one behind in cmd.exe: take it away, unless it is part of the secret", path)
+		}
 	}
 	if keyFile, ok := ref.Secret.sealed(); ok {
 		c.private(ref.Key, keyFile)

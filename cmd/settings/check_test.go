@@ -117,6 +117,8 @@ func TestCheckFindsWhatTheFilesPointTo(t *testing.T) {
 			"error: SCOMConnectorConfig.json:3: ScomServers[0].Password: the environment variable SC_TEST_ABSENT is not set for this process", ""},
 		{"others may read the secret", func(b *bench) { os.Chmod(filepath.Join(b.dir, "pw"), 0o644) },
 			"warning: SCOMConnectorConfig.json:3: ScomServers[0].Password: other accounts of this machine can read pw: chmod 600 it", "The files are good."},
+		{"a blank behind the secret", func(b *bench) { b.file("pw", "secret \r\n", 0o600) },
+			"warning: SCOMConnectorConfig.json:3: ScomServers[0].Password: what pw holds begins or ends with a blank, as `echo WORD > FILE` leaves one behind in cmd.exe: take it away, unless it is part of the secret", ""},
 		{"init's placeholder", func(b *bench) { b.clusterKeys(`"reader"`, `"EDIT-ME"`) },
 			"error: SCOMConnectorConfig.json:3: ScomServers[0].UserId: still says EDIT-ME: name the account that reads alerts", ""},
 		{"no authority", func(b *bench) { b.clusterKeys(`"reader"`, `"reader", "CaFile": "pw"`) },
