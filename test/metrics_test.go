@@ -47,7 +47,7 @@ var fromTheStart = map[string]labels{
 	"store_write_duration_seconds":    {},
 	"config_version":                  {},
 	"lease_left_seconds":              {},
-	"cert_expiry_timestamp_seconds":   {"certificate": {"api", "cluster"}},
+	"cert_expiry_timestamp_seconds":   {"certificate": {"api", "cluster", "api-ca", "cluster-ca"}},
 	"build_info":                      {"version": nil, "go": nil, "os": nil, "arch": nil},
 }
 

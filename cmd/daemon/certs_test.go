@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -148,4 +149,24 @@ func TestTheLeaderAsksForEveryMembersCertificates(t *testing.T) {
 		cancel()
 		<-done
 	})
+}
+
+// The end of an authority alerts as the end of a certificate does: of several in a file the first.
+func TestTheMetricHasTheEndOfEachFileOfCertificates(t *testing.T) {
+	year := time.Now().Add(365 * 24 * time.Hour).Unix()
+	for name, c := range map[string]struct {
+		path        string
+		least, most int64
+		unreadable  bool
+	}{
+		"none":       {},
+		"one":        {path: certFile(t, 400), least: year + 30*86400, most: year + 40*86400},
+		"two":        {path: certFile(t, 900, 20), least: time.Now().Unix() + 19*86400, most: time.Now().Unix() + 21*86400},
+		"unreadable": {path: filepath.Join(t.TempDir(), "absent"), unreadable: true},
+	} {
+		got := expiry(c.path)
+		if math.IsNaN(got) != c.unreadable || !c.unreadable && (int64(got) < c.least || int64(got) > c.most) {
+			t.Errorf("%s: got %v, want %d to %d, unreadable %v", name, got, c.least, c.most, c.unreadable)
+		}
+	}
 }

@@ -1,10 +1,7 @@
 package daemon
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"math"
-	"os"
 	"runtime"
 	"slices"
 	"time"
@@ -37,7 +34,7 @@ var (
 	descOutbox       = desc("outbox_pending", "Accepted close requests not yet settled.")
 	descBuild        = desc("build_info", "Always 1; the labels say what runs.", "version", "go", "os", "arch")
 	descCursor       = desc("cursor_timestamp_seconds", "SCOM's time up to which the pipeline has delivered, as seconds since 1970.", "pipeline")
-	descCertExpiry   = desc("cert_expiry_timestamp_seconds", "When the certificate that this node shows ends, as seconds since 1970; 0 where none is set up, NaN if its file cannot be read.", "certificate")
+	descCertExpiry   = desc("cert_expiry_timestamp_seconds", "When a certificate of this node or the authority of the others ends, the first of a file, as seconds since 1970; 0 where none is set up, NaN if its file cannot be read.", "certificate")
 	descLease        = desc("lease_left_seconds", "Until this node, which leads, stops unless its lease in etcd is renewed; 0 otherwise, and with Coordination raft.")
 	descEtcdUp       = desc("etcd_endpoint_up", "1 while the endpoint of the etcd can be used. Only with Coordination etcd.", "endpoint")
 	descEtcdSize     = desc("etcd_database_bytes", "Size of the database of that member of the etcd. Only with Coordination etcd.", "endpoint")
@@ -99,6 +96,8 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge(descDisk, diskFree(g.node.opts.Node.DataDir))
 	gauge(descCertExpiry, expiry(g.node.opts.Node.Tls.CertFile), "api")
 	gauge(descCertExpiry, expiry(g.node.opts.Node.ClusterTls.CertFile), "cluster")
+	gauge(descCertExpiry, expiry(g.node.opts.Node.Tls.CaFile), "api-ca")
+	gauge(descCertExpiry, expiry(g.node.opts.Node.ClusterTls.CaFile), "cluster-ca")
 	gauge(descBuild, 1, g.node.opts.Version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
@@ -117,24 +116,15 @@ func (n *node) newCursors(version uint64) map[string]float64 {
 }
 
 // expiry reads the file at each scrape, since a renewed one is used without a restart.
-func expiry(certFile string) float64 {
-	if certFile == "" {
+func expiry(path string) float64 {
+	if path == "" {
 		return 0
 	}
-	text, err := os.ReadFile(certFile)
+	end, err := firstEnd(path)
 	if err != nil {
 		return math.NaN()
 	}
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		if block.Type != "CERTIFICATE" {
-			continue
-		}
-		if leaf, err := x509.ParseCertificate(block.Bytes); err == nil {
-			return float64(leaf.NotAfter.Unix())
-		}
-		break
-	}
-	return math.NaN()
+	return float64(end.Unix())
 }
 
 func boolean(b bool) float64 {
