@@ -24,7 +24,7 @@ first ones; these commands renew them, and make those of a node that is added or
   cert renew --ca DIR --node-file FILE
       puts a new certificate for the same key in place of the node's. A running node takes it up by itself.
       The key need not be there: renew where the authority is kept, then copy cluster.crt to the node.
-  cert show FILE
+  cert show FILE [--json]
       what is in a file of certificates, and until when.
 
   --ca DIR          folder of the authority
@@ -195,13 +195,21 @@ func certHost(node *settings.Node) string {
 
 func certShow(t terminal, args []string) error {
 	fs := flags("cert show")
-	if err := parse(fs, args, 1); err != nil {
+	asJSON := fs.Bool("json", false, "")
+	file, err := argument(fs, args)
+	switch {
+	case err != nil:
 		return err
-	}
-	if fs.NArg() == 0 {
+	case file == "":
 		return usageError{errors.New("cert show needs the file to read")}
+	case *asJSON:
+		all, err := pki.Describe(file)
+		if err != nil {
+			return err
+		}
+		return printJSON(t, all)
 	}
-	return pki.Show(t.out, fs.Arg(0), time.Now())
+	return pki.Show(t.out, file, time.Now())
 }
 
 func day(t time.Time) string { return t.Format(time.DateOnly) }

@@ -123,6 +123,34 @@ func Show(w io.Writer, file string, now time.Time) error {
 	return nil
 }
 
+// Described is a certificate as programs read it.
+type Described struct {
+	Subject   string    `json:"subject"`
+	Authority bool      `json:"authority"`
+	Names     []string  `json:"names"`
+	NotBefore time.Time `json:"notBefore"`
+	NotAfter  time.Time `json:"notAfter"`
+	Issuer    string    `json:"issuer"`
+	Serial    string    `json:"serial"` // hexadecimal
+	SHA256    string    `json:"sha256"` // of the whole certificate, hexadecimal
+}
+
+// Describe is what Show prints.
+func Describe(file string) ([]Described, error) {
+	all, err := read(file)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Described, 0, len(all))
+	for _, c := range all {
+		out = append(out, Described{
+			Subject: c.Subject.CommonName, Authority: c.IsCA, Names: append([]string{}, names(c)...), NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC(),
+			Issuer: c.Issuer.CommonName, Serial: fmt.Sprintf("%x", c.SerialNumber), SHA256: fmt.Sprintf("%x", sha256.Sum256(c.Raw)),
+		})
+	}
+	return out, nil
+}
+
 func left(c *x509.Certificate, now time.Time) string {
 	const aDay = 24 * time.Hour
 	switch d := c.NotAfter.Sub(now); {
