@@ -52,11 +52,11 @@ func parseArchive(name string) (cluster.Archive, bool) {
 // archiveState puts the state aside as the store has it, and drops archives that are too old.
 func (n *Node) archiveState() error {
 	now := time.Now().UTC()
-	name := archiveName(now, n.ident().Epoch)
 	held, err := n.stored()
 	if err != nil {
 		return err
 	}
+	name := archiveName(now, held.Token().Epoch)
 	snapshot := held.Snapshot()
 	err = n.folder.archive(name, func(w io.Writer) error {
 		_, err := snapshot.WriteTo(w)

@@ -49,7 +49,7 @@ type Config struct {
 	Wall func() time.Time
 	// Space is the room on the disk that holds DataDir; nil asks the file system.
 	Space func() (Space, error)
-	// BeforeWrite, if not nil, is called before each write to the store, in the write's own time. It
+	// BeforeWrite, if not nil, is called before each write to the data folder, in the write's own time. It
 	// is a fault switch: what it returns is the write's error, and blocking in it is a slow disk.
 	BeforeWrite func(op string) error
 }

@@ -140,11 +140,7 @@ func (n *Node) join(o joinOrder) error {
 }
 
 func (n *Node) setCluster(clusterID string, epoch state.Epoch) error {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	id := n.identity.clone()
-	id.ClusterID, id.Epoch = clusterID, epoch
-	return n.saveLocked(id)
+	return n.changeIdentity(func(id *identity) { id.ClusterID, id.Epoch = clusterID, epoch })
 }
 
 // dropMark deletes the one-time bootstrap mark, used or not: state is there now.

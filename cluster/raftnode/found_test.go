@@ -48,16 +48,21 @@ func TestNodeThatYieldsRightAfterItsStartHandsOverWhatItsLogHolds(t *testing.T) 
 }
 
 func TestNodeKilledWhileItIsTakenInIsTakenInAtItsNextStart(t *testing.T) {
-	bubble(t, clustertest.Pair, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
-		b.Disk("secondary").Full(0)
-		c.Start()
-		if err := c.Gone("secondary", time.Minute); err == nil {
-			t.Fatal("the node without room has ended without a reason")
-		}
-		b.Disk("secondary").Heal()
-		c.Start("secondary")
-		c.Voters(2, 10*time.Second)
-	})
+	for d := time.Duration(0); d < 3*time.Second; d += 200 * time.Millisecond { // what it is to be is kept in steps
+		bubble(t, clustertest.Pair, func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+			b.Disk("primary").Mark()
+			c.Start("primary")
+			c.Leader(20 * time.Second)
+			c.Start("secondary")
+			b.Disk("secondary").Slow(400 * time.Millisecond)
+			c.Eventually(20*time.Second, "the secondary is taken in", func() bool { return suffrage(c, "secondary") != "none" })
+			time.Sleep(d)
+			c.Crash("secondary")
+			b.Disk("secondary").Heal()
+			c.Start("secondary")
+			c.Voters(2, 10*time.Second)
+		})
+	}
 }
 
 // raft gives a handover up although the heir, told to stand for election, is being elected: it does so without regard to the lease.

@@ -74,6 +74,7 @@ type Node struct {
 	changes  chan change   // for keep, which alone starts and stops raft
 	rebuilds chan string   // one slot: why raft is to be started anew
 	office   chan struct{} // one slot, taken while a term is served
+	saving   chan struct{} // one slot, taken while the identity is changed, before mu, which nobody holds while the disk is waited for
 	process  string        // random: tells two processes on copies of one folder apart
 	opened   time.Time
 	stop     context.CancelFunc // ends every goroutine of the node
@@ -125,6 +126,7 @@ func newNode(cfg Config, log hclog.Logger, stop context.CancelFunc) *Node {
 		changes:  make(chan change),
 		rebuilds: make(chan string, 1),
 		office:   make(chan struct{}, 1),
+		saving:   make(chan struct{}, 1),
 		process:  randomID(),
 		opened:   time.Now(),
 		stop:     stop,
@@ -159,10 +161,9 @@ func (n *Node) open(ctx context.Context, reg prometheus.Registerer) error {
 	n.cleanStart = id.Clean
 	id.Start++
 	id.Clean = false
-	if err := n.folder.save(id); err != nil {
+	if err := n.saveIdentity(id); err != nil {
 		return err
 	}
-	n.identity = id
 	empty, err := n.storeEmpty()
 	if err != nil || empty {
 		return err
@@ -338,23 +339,24 @@ func (n *Node) keepHouse(ctx context.Context) {
 // remember keeps cluster id and epoch where a restarted node finds them before it replays its log.
 func (n *Node) remember() error {
 	cluster, epoch := n.fsm.state.ClusterID(), n.fsm.state.Token().Epoch
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	id := n.identity.clone()
-	if cluster != "" && id.ClusterID != "" && cluster != id.ClusterID {
-		return fmt.Errorf("the data folder is of cluster %s, but its log is of cluster %s: parts of two folders were mixed", id.ClusterID, cluster)
-	}
-	if cluster != "" {
-		id.ClusterID = cluster
-	}
-	if compareEpochs(epoch, id.Epoch) > 0 {
-		id.Epoch = epoch
-	}
-	begun := id.Forced.pending() && compareEpochs(epoch, id.Forced.Epoch) >= 0
-	if begun {
-		id.Forced = forced{}
-	}
-	if err := n.saveLocked(id); err != nil {
+	var mixed error
+	begun := false
+	err := n.changeIdentity(func(id *identity) {
+		if cluster != "" && id.ClusterID != "" && cluster != id.ClusterID {
+			mixed = fmt.Errorf("the data folder is of cluster %s, but its log is of cluster %s: parts of two folders were mixed", id.ClusterID, cluster)
+			return
+		}
+		if cluster != "" {
+			id.ClusterID = cluster
+		}
+		if compareEpochs(epoch, id.Epoch) > 0 {
+			id.Epoch = epoch
+		}
+		if begun = id.Forced.pending() && compareEpochs(epoch, id.Forced.Epoch) >= 0; begun {
+			id.Forced = forced{}
+		}
+	})
+	if err := errors.Join(mixed, err); err != nil {
 		return err
 	}
 	if begun {
@@ -363,25 +365,28 @@ func (n *Node) remember() error {
 	return nil
 }
 
-// saveLocked keeps the identity, if it has changed. n.mu is held.
-func (n *Node) saveLocked(id identity) error {
-	if reflect.DeepEqual(id, n.identity) {
+// changeIdentity keeps what f makes of the identity. It waits for the disk, no longer than a write may take.
+func (n *Node) changeIdentity(f func(*identity)) error {
+	n.saving <- struct{}{}
+	defer func() { <-n.saving }()
+	before := n.ident()
+	id := before.clone()
+	f(&id)
+	if reflect.DeepEqual(id, before) {
 		return nil
 	}
-	if err := n.folder.save(id); err != nil {
-		return err
-	}
-	n.identity = id
-	return nil
+	return n.saveIdentity(id)
 }
 
-// changeIdentity keeps what f makes of the identity.
-func (n *Node) changeIdentity(f func(*identity)) error {
+// saveIdentity keeps the identity. A write that hangs ends the node, as one to the store does.
+func (n *Node) saveIdentity(id identity) error {
+	if err := n.store.within("identity", func() error { return n.folder.save(id) }); err != nil {
+		return err
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	id := n.identity.clone()
-	f(&id)
-	return n.saveLocked(id)
+	n.identity = id
+	return nil
 }
 
 // compareEpochs orders epochs as tokens do.

@@ -26,8 +26,8 @@ type peer struct {
 	cluster.Member
 	log hclog.Logger
 
-	meeting sync.Mutex // guards heard; held while it is taken in, and taken before the node's mu
-	heard   greeting   // the newest of all, an older copy's too
+	meeting chan struct{} // one slot, guards heard: taken while that is taken in, which may wait for the disk, and before the node's saving
+	heard   greeting      // the newest of all, an older copy's too
 
 	mu         sync.Mutex // guards all below
 	last       greeting
@@ -61,7 +61,7 @@ type known struct {
 func (k known) fresh() bool { return !k.seen.IsZero() && time.Since(k.seen) < freshFor }
 
 func newPeer(m cluster.Member, log hclog.Logger) *peer {
-	return &peer{Member: m, log: log.With("member", m.NodeID), changed: make(chan struct{})}
+	return &peer{Member: m, log: log.With("member", m.NodeID), meeting: make(chan struct{}, 1), changed: make(chan struct{})}
 }
 
 func (p *peer) now() known {

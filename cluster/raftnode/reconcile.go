@@ -186,8 +186,8 @@ func (n *Node) meet(g greeting) {
 
 // meetPeer reports whether the greeting is news: what two connections brought may be looked at in another order than it was said.
 func (n *Node) meetPeer(p *peer, g greeting) bool {
-	p.meeting.Lock()
-	defer p.meeting.Unlock()
+	p.meeting <- struct{}{}
+	defer func() { <-p.meeting }()
 	if g.Process == p.heard.Process && g.Serial < p.heard.Serial {
 		return false
 	}

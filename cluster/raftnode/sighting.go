@@ -57,23 +57,21 @@ const rivalFor = time.Minute
 // sight keeps what a member says of its data folder, and says why it is an older copy, if it is one. Only what this node was
 // answered counts.
 func (n *Node) sight(p *peer, g greeting) (older string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	s := n.identity.Seen[p.NodeID]
+	s := n.ident().Seen[p.NodeID]
 	if older = s.older(g, p.heldBy(g)); older != "" && !n.convinced(p, g) {
 		return older
 	}
 	p.believe()
-	now := s.after(g)
-	if g.Incarnation == "" || reflect.DeepEqual(s, now) {
+	if g.Incarnation == "" || reflect.DeepEqual(s, s.after(g)) {
 		return ""
 	}
-	id := n.identity.clone()
-	if id.Seen == nil {
-		id.Seen = map[string]sighting{}
-	}
-	id.Seen[p.NodeID] = now
-	if err := n.saveLocked(id); err != nil { // the disk tells others of its trouble; this is kept at the next change
+	err := n.changeIdentity(func(id *identity) {
+		if id.Seen == nil {
+			id.Seen = map[string]sighting{}
+		}
+		id.Seen[p.NodeID] = id.Seen[p.NodeID].after(g)
+	})
+	if err != nil { // the disk tells others of its trouble; this is kept at the next change
 		n.log.Debug("what is known of a member was not kept", "member", p.NodeID, "error", err)
 	}
 	return ""
@@ -83,7 +81,7 @@ func (n *Node) sight(p *peer, g greeting) (older string) {
 const doubtFor = 10 * time.Second
 
 // convinced ends a doubt that the leader does not share: not every node sees each start of every other one, and the leader, which puts
-// older copies aside, has let this one be. It must have been with a leader for a while, and have all that this node has. n.mu is held.
+// older copies aside, has let this one be. It must have been with a leader for a while, and have all that this node has.
 func (n *Node) convinced(p *peer, g greeting) bool {
 	i := n.inst.Load()
 	if since := p.doubtedSince(); since < doubtFor || g.Leader == "" || i == nil || g.Applied < i.raft.LastIndex() {
@@ -102,10 +100,7 @@ func (n *Node) doubtful(g greeting) string {
 	if rival := n.rival(g); rival != "" { // a clone's folder may look older, too
 		return rival
 	}
-	n.mu.Lock()
-	s := n.identity.Seen[g.NodeID]
-	n.mu.Unlock()
-	if older := s.older(g, p.heldBy(g)); older != "" {
+	if older := n.ident().Seen[g.NodeID].older(g, p.heldBy(g)); older != "" {
 		return "its data folder is an older copy that was put back: " + older
 	}
 	return ""

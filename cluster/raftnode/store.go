@@ -126,8 +126,21 @@ func (s *store) give(err error) error {
 	return err
 }
 
-// write runs f within the deadline. f must not use what raft may change after write has returned.
+// write is a write of raft's: the store is given up for whatever it fails, but for a full disk.
 func (s *store) write(op string, f func() error) error {
+	err := s.within(op, f)
+	if err == nil || s.fault() != nil {
+		return err
+	}
+	err = fmt.Errorf("write to the store (%s): %w", op, err)
+	if !datadir.IsDiskFull(err) {
+		s.giveUp(err)
+	}
+	return err
+}
+
+// within runs f, a write to the data folder, within the deadline. f must not use what may change after within has returned.
+func (s *store) within(op string, f func() error) error {
 	if err := s.fault(); err != nil {
 		return err
 	}
@@ -152,13 +165,6 @@ func (s *store) write(op string, f func() error) error {
 	s.lastWrite.Store(int64(took))
 	s.slow.wrote(took, time.Now())
 	s.observe.Observe(took.Seconds())
-	if err == nil {
-		return nil
-	}
-	err = fmt.Errorf("write to the store (%s): %w", op, err)
-	if !datadir.IsDiskFull(err) {
-		s.giveUp(err)
-	}
 	return err
 }
 

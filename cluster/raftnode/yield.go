@@ -135,10 +135,12 @@ func (n *Node) bequeathOne(ctx context.Context, data []byte) error {
 
 // wipe makes this node an empty one with a new incarnation. raft must not run.
 func (n *Node) wipe() error {
+	n.saving <- struct{}{}
+	defer func() { <-n.saving }()
 	id := n.ident().clone().wiped()
 	var snaps raft.SnapshotStore
 	err := n.store.replace(func() (logs raft.LogStore, stable raft.StableStore, err error) {
-		if err = n.folder.wipe(id); err == nil {
+		if err = n.store.within("wipe", func() error { return n.folder.wipe(id) }); err == nil {
 			logs, stable, snaps, err = n.folder.open()
 		}
 		return logs, stable, err
