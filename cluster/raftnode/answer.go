@@ -164,6 +164,11 @@ func (n *Node) answer(theirs greeting, r request) response {
 	case opSucceed:
 		n.succeed(theirs.NodeID, r.Reason)
 		return response{}
+	case opReached:
+		if !n.ident().reached(r.Epoch, r.Last) {
+			return response{Fault: "it may lack some of that"}
+		}
+		return response{}
 	case opAsk:
 		return n.answerAsk(ctx, theirs, r)
 	case opPropose:
@@ -209,7 +214,7 @@ func (n *Node) answerRejoin(ctx context.Context, theirs greeting, r request) res
 			n.fail(err)
 			return err
 		}
-		err := n.archiveState()
+		_, err := n.archiveState()
 		if err == nil { // what an older copy knows of the others' folders is as old as the rest of it
 			err = n.changeIdentity(func(id *identity) { id.Seen = nil })
 		}

@@ -50,25 +50,41 @@ func parseArchive(name string) (cluster.Archive, bool) {
 }
 
 // archiveState puts the state aside as the store has it, and drops archives that are too old.
-func (n *Node) archiveState() error {
+func (n *Node) archiveState() (name string, err error) {
 	now := time.Now().UTC()
 	held, err := n.stored()
 	if err != nil {
-		return err
+		return "", err
 	}
-	name := archiveName(now, held.Token().Epoch)
+	name = archiveName(now, held.Token().Epoch)
 	snapshot := held.Snapshot()
 	err = n.folder.archive(name, func(w io.Writer) error {
 		_, err := snapshot.WriteTo(w)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("put the state aside as %s: %w", name, err)
+		return "", fmt.Errorf("put the state aside as %s: %w", name, err)
 	}
 	if err := n.pruneArchives(now); err != nil { // tried again daily
 		n.log.Warn("old archives were not removed", "error", err)
 	}
-	return nil
+	return name, nil
+}
+
+// dropSpare drops the archive that was made for the time in which this node had nothing else.
+func (n *Node) dropSpare() error {
+	name := n.ident().Spare
+	if name == "" {
+		return nil
+	}
+	err := n.folder.dropArchive(name)
+	if err == nil {
+		err = n.pruneArchives(time.Now())
+	}
+	if err != nil { // it may be open in another program; it goes with its age
+		n.log.Warn("an archive that is not needed any more was not removed", "archive", name, "error", err)
+	}
+	return n.changeIdentity(func(id *identity) { id.Spare = "" })
 }
 
 func (n *Node) pruneArchives(now time.Time) error {

@@ -13,7 +13,10 @@ const never = 24 * time.Hour
 // patience without end until then.
 func (n *Node) arrive() error {
 	i := n.inst.Load()
-	if !i.partial.Load() || i.raft.LastIndex() < n.ident().Arrival {
+	switch {
+	case !i.partial.Load():
+		return n.dropSpare()
+	case i.raft.LastIndex() < n.ident().Arrival:
 		return nil
 	}
 	if err := n.changeIdentity(func(id *identity) { id.Arrival = 0 }); err != nil {

@@ -104,11 +104,19 @@ func (n *Node) useClaim(epoch uint64) {
 // nextEpoch is the number after that of the epoch in this node's own log. What is applied of the log may be far behind it: after a
 // start, or once raft was started anew, as far as the last snapshot.
 func (n *Node) nextEpoch() (uint64, error) {
+	epoch, err := n.storedEpoch()
+	return epoch.Number + 1, err
+}
+
+func (n *Node) storedEpoch() (state.Epoch, error) {
 	held, err := n.stored()
 	if err != nil {
-		return 0, err
+		return state.Epoch{}, err
 	}
-	return max(held.Token().Epoch.Number, n.ident().Epoch.Number) + 1, nil
+	if epoch := n.ident().Epoch; compareEpochs(epoch, held.Token().Epoch) > 0 {
+		return epoch, nil
+	}
+	return held.Token().Epoch, nil
 }
 
 // recallClaim: a claim that this node set out to make may be its own, though its process has ended since or the share did not answer

@@ -380,3 +380,92 @@ func TestNodeKilledWhileItTakesOverFormsNoClusterOfItsOwn(t *testing.T) {
 		})
 	}
 }
+
+// Who led last, and goes on in a higher epoch, may do so on an older copy of its data, noticed or not: what it has lost must not go with
+// the node that still has it.
+func TestNodeThatYieldsToAnOlderCopyOfItsLeaderHandsOver(t *testing.T) {
+	for what, starts := range map[string]int{"at a start number that was another process's": 1, "unnoticed": 2} {
+		t.Run(what, func(t *testing.T) {
+			pair(t, "operator", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+				if err := c.Node("primary").Transfer(t.Context(), "secondary", askedFor); err != nil {
+					t.Fatal(err)
+				}
+				c.Agree(time.Second)
+				c.Crash("secondary")
+				old := b.Disk("secondary").Clone()
+				c.Start("secondary")
+				c.Leader(20*time.Second, "primary")
+				c.Voters(2, 10*time.Second)
+				mustPropose(t, c.Node("secondary"), state.Commit{Pipeline: "p", Parked: []state.Parked{{Key: alert.ID{1}, At: time.Now(), Reason: "x"}}})
+				c.Agree(time.Second)
+				c.Crash("primary")
+				c.Crash("secondary")
+				b.SetDisk("secondary", old)
+				for i := range starts {
+					if i > 0 {
+						c.Crash("secondary")
+					}
+					c.Start("secondary")
+				}
+				c.AllowOverlap(true)
+				if err := c.TakeOver(t.Context(), "secondary", "alice", true); err != nil {
+					t.Fatal(err)
+				}
+				for i := range 10 { // past what the other one has
+					mustSet(t, c.Node("secondary"), "alone "+strconv.Itoa(i))
+				}
+				c.Start("primary")
+				c.Voters(2, time.Minute)
+				c.AllowOverlap(false)
+				c.Agree(10 * time.Second)
+				if !c.Node("secondary").View().State.HasParked("p", alert.ID{1}) {
+					t.Error("the parked entry that only the node that yielded had is lost")
+				}
+				if got := len(c.Node("primary").View().Archives); got != 1 {
+					t.Errorf("archives of the node that yielded: got %d", got)
+				}
+			})
+		})
+	}
+}
+
+// In a pair with claims each restart of the other node is a new epoch. It hands over nothing then: what was removed meanwhile would be
+// there again. Until it was taken in, its archive is its only copy.
+func TestRestartInAPairWithClaimsHandsOverNothingAndKeepsACopyUntilItWasTakenIn(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		archives := func() int { return len(c.Node("primary").View().Archives) }
+		alone := func(epoch uint64) {
+			c.Crash("primary")
+			c.Eventually(10*time.Second, "the secondary goes on alone", func() bool {
+				v := c.Node("secondary").View()
+				return v.Leading && v.Token.Epoch.Number == epoch
+			})
+		}
+		alone(2) // by a takeover
+		c.Start("primary")
+		c.Voters(2, 10*time.Second)
+		c.Agree(10 * time.Second)
+		before := len(c.Node("secondary").View().State.Notes())
+		put := archives() // what only it could have had
+		mustPropose(t, c.Node("secondary"), state.Commit{Pipeline: "p", Parked: []state.Parked{{Key: alert.ID{1}, At: time.Now(), Reason: "x"}}})
+		c.Agree(time.Second)
+		alone(3) // as the leader
+		mustPropose(t, c.Node("secondary"), state.Unpark{Pipeline: "p", Keys: []alert.ID{{1}}})
+		c.Start("primary")
+		c.Eventually(10*time.Second, "the state was put aside", func() bool { return archives() == put+1 })
+		c.Crash("secondary")
+		c.Crash("primary")
+		c.Start("primary")
+		time.Sleep(10 * time.Second)
+		if got := archives() - put; got != 1 {
+			t.Errorf("copies of a node that has nothing yet: got %d", got)
+		}
+		c.Start("secondary")
+		c.Voters(2, time.Minute)
+		c.Agree(10 * time.Second)
+		c.Eventually(5*time.Second, "the copy is dropped", func() bool { return archives() == put })
+		if st := c.Node("secondary").View().State; st.HasParked("p", alert.ID{1}) || len(st.Notes()) != before {
+			t.Errorf("the entry that was removed is there again: %v; notes: %d, before %d", st.HasParked("p", alert.ID{1}), len(st.Notes()), before)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"slices"
 
 	"scomconnector/cluster"
 	"scomconnector/cluster/state"
@@ -40,6 +41,42 @@ type identity struct {
 	Wiping bool
 	// Seen is what this node last knew of the other members' data folders.
 	Seen map[string]sighting
+	// Forks are the epochs that this folder has begun, newest last, for who asks whether it lacks anything: see yield.
+	Forks []fork `json:",omitempty"`
+	// Spare is the archive that is dropped once this node was taken in: until then it is the only copy that this node has.
+	Spare string `json:",omitempty"`
+}
+
+// fork is where a folder's log ended when an epoch was begun on it.
+type fork struct {
+	Epoch, Before state.Epoch
+	Last          uint64
+}
+
+// maxForks bounds Forks. A node that was away for more epochs than that hands over more than it must.
+const maxForks = 32
+
+// forks adds one. What was decided on for that epoch before was not begun.
+func (id *identity) forks(f fork) {
+	id.Forks = append(slices.DeleteFunc(slices.Clone(id.Forks), func(o fork) bool { return o.Epoch == f.Epoch }), f)
+	id.Forks = id.Forks[max(0, len(id.Forks)-maxForks):]
+}
+
+// reached reports whether this folder went on from the given epoch, by itself and with no less than the log up to last.
+func (id identity) reached(epoch state.Epoch, last uint64) bool {
+	at := id.Epoch
+	for _, f := range slices.Backward(id.Forks) {
+		switch {
+		case f.Epoch != at:
+			continue
+		case f.Last < last:
+			return false
+		case f.Before == epoch:
+			return true
+		}
+		at = f.Before
+	}
+	return false
 }
 
 // forced is an epoch begun by force.
@@ -61,7 +98,7 @@ func (id identity) clone() identity {
 // maintenance carries it, and would be taken for one that was set in this process, or in an earlier one.
 func (id identity) wiped() identity {
 	fresh := newIdentity(id.NodeID)
-	fresh.Seen, fresh.Start = id.Seen, id.Start
+	fresh.Seen, fresh.Start, fresh.Spare = id.Seen, id.Start, id.Spare
 	return fresh
 }
 

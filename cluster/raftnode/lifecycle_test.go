@@ -201,7 +201,7 @@ func TestArchivesAreKeptThirtyDaysAndSurviveAWipe(t *testing.T) {
 		if _, err := term.Propose(t.Context(), state.SetManagementGroup{Name: "old"}); err != nil {
 			t.Fatal(err)
 		}
-		if err := n.archiveState(); err != nil {
+		if _, err := n.archiveState(); err != nil {
 			t.Fatal(err)
 		}
 		got := n.View().Archives
@@ -235,7 +235,7 @@ func TestAnArchiveThatStaysIsNoFault(t *testing.T) {
 		if err := os.MkdirAll(filepath.Join(dir, "archive", stays, "full"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := n.archiveState(); err != nil {
+		if _, err := n.archiveState(); err != nil {
 			t.Fatal(err)
 		}
 		if got := n.View().Archives; len(got) != 2 || got[1].Name != stays {

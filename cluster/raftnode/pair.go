@@ -205,6 +205,7 @@ func (n *Node) goOnAlone(ctx context.Context, t *term, p *peer, why string) (err
 	}
 	err = n.changeIdentity(func(id *identity) {
 		id.Forced = forced{Epoch: next, Why: cluster.Reason{Cause: cluster.CauseAlone, Text: p.NodeID + " was lost"}}
+		id.forks(fork{Epoch: next, Before: t.token.Epoch, Last: f.Index()})
 	})
 	if err != nil {
 		n.fail(err)

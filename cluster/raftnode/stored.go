@@ -44,6 +44,21 @@ func (n *Node) readStore() (*state.State, error) {
 	return st, nil
 }
 
+// lastStored is the last index of the log, whatever of it is in a snapshot only.
+func (n *Node) lastStored() (last uint64, err error) {
+	err = guarded(func() error {
+		if last, err = n.store.LastIndex(); err != nil {
+			return err
+		}
+		list, err := n.snaps.List()
+		if err == nil && len(list) > 0 {
+			last = max(last, list[0].Index)
+		}
+		return err
+	})
+	return last, err
+}
+
 // restoreNewest has st be what the newest snapshot holds, and returns the log index that it reaches to; 0: there is none.
 func (n *Node) restoreNewest(st *state.State) (uint64, error) {
 	list, err := n.snaps.List()

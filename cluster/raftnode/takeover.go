@@ -207,8 +207,17 @@ func (n *Node) begin(number uint64, why cluster.Reason) error {
 		if err := n.awaitLeaseEnd(i); err != nil {
 			return err
 		}
-		err := n.changeIdentity(func(id *identity) {
+		before, err := n.storedEpoch()
+		if err != nil {
+			return err
+		}
+		last, err := n.lastStored()
+		if err != nil {
+			return err
+		}
+		err = n.changeIdentity(func(id *identity) {
 			id.Forced, id.Arrival = forced{Epoch: epoch, Why: why, Recover: true}, 0
+			id.forks(fork{Epoch: epoch, Before: before, Last: last})
 		})
 		if err != nil {
 			return err

@@ -19,8 +19,9 @@ type request struct {
 	Reason    cluster.Reason // transfer, succeed
 	Body      []byte         // ask
 	ClusterID string         // join
-	Epoch     state.Epoch    // join
+	Epoch     state.Epoch    // join, reached
 	Arrival   uint64         // join: see identity
+	Last      uint64         `json:",omitempty"` // reached: log index
 	Timeout   time.Duration  // how long the caller waits
 }
 
@@ -33,6 +34,7 @@ const (
 	opAsk      = "ask"     // for Config.Serve
 	opRejoin   = "rejoin"  // the leader has taken the vote of the node that is asked: it is to start from nothing
 	opRemove   = "remove"  // drop the member Target
+	opReached  = "reached" // whether the node that is asked went on from Epoch with the log up to Last; a fault: not for all it knows
 )
 
 // response answers a request.

@@ -51,15 +51,20 @@ func (n *Node) yield(ctx context.Context, winner *peer) error {
 	if err != nil {
 		return err
 	}
-	// Who has followed the winner itself to the end has nothing that the winner lacks, nor has who was only being taken in.
-	if held.Leader() != theirs.Node && n.ident().Arrival == 0 {
-		if err := n.archiveState(); err != nil {
+	if n.ident().Arrival == 0 { // who was only being taken in has nothing
+		spare, err := n.archiveState()
+		if err != nil {
 			return err
 		}
-		err := n.bequeath(ctx, held)
+		if held.Leader() != theirs.Node || !n.reachedBy(ctx, theirs.Node, held.Token().Epoch) {
+			spare, err = "", n.bequeath(ctx, held)
+		}
 		if errors.Is(err, errWinnerGone) {
 			n.log.Warn("the node of the higher epoch is out of contact again: this one goes on as before, and hands over once it is back", "member", winner.NodeID)
 			return n.startRaft()
+		}
+		if err == nil && spare != "" {
+			err = n.changeIdentity(func(id *identity) { id.Spare = spare })
 		}
 		if err != nil {
 			return err
@@ -70,6 +75,20 @@ func (n *Node) yield(ctx context.Context, winner *peer) error {
 	}
 	n.log.Info("this node has yielded and waits to be taken in", "member", winner.NodeID)
 	return nil
+}
+
+// reachedBy reports whether the node that has begun the winner's epoch, and was the last leader that this node knew, went on with all
+// that is here: then it lacks nothing. It does where its folder is an older copy, or may do for all that it says. raft must not run.
+func (n *Node) reachedBy(ctx context.Context, nodeID string, from state.Epoch) bool {
+	p := n.peers[nodeID]
+	last, err := n.lastStored()
+	if p == nil || err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, handoverTimeout)
+	defer cancel()
+	resp, err := n.ask(ctx, p.Member, request{Op: opReached, Epoch: from, Last: last})
+	return err == nil && resp.Fault == ""
 }
 
 // bequeath has the winner's side commit what this node alone has, however long that takes. Its error is ctx's or the node's.
