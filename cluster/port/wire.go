@@ -50,6 +50,10 @@ type Greeting struct {
 	// Slow is that its machine is too slow for the cluster's timing.
 	Slow  cluster.Slowness `json:",omitzero"`
 	Place string           `json:",omitempty"` // random name of the folder that it sees as ClaimDir
+	// PairTakeover, of one of a pair, and Timing are what its node.json says: one that differs here and there breaks what either promises.
+	// Empty: an older node, which does not say.
+	PairTakeover string `json:",omitempty"`
+	Timing       string `json:",omitempty"`
 	// Coordination is what the members agree by; empty is raft.
 	Coordination string `json:",omitempty"`
 }

@@ -34,6 +34,10 @@ func (n *Node) describe(id identity) greeting {
 		Protocol: port.Protocol, NodeID: n.cfg.NodeID, Incarnation: id.Incarnation, Start: id.Start,
 		Version: n.cfg.Version, Empty: true, Members: n.members, Process: n.process, Knows: state.MaxKind, Forcing: id.Forced.pending(),
 		Space: n.noSpace(), Slow: n.slow.now(time.Now()), Place: n.sharePlace(),
+		Timing: n.cfg.Timing,
+	}
+	if n.pair != nil {
+		g.PairTakeover = n.cfg.PairTakeover
 	}
 	if i := n.inst.Load(); i != nil {
 		g.Ready = true

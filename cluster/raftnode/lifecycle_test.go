@@ -30,6 +30,11 @@ func inMemory(t *testing.T, net *pipenet.Net, nodeID string, members ...cluster.
 
 func inMemoryWith(t *testing.T, net *pipenet.Net, cfg Config) *Node {
 	t.Helper()
+	return inMemoryLogged(t, net, cfg, hclog.NewNullLogger())
+}
+
+func inMemoryLogged(t *testing.T, net *pipenet.Net, cfg Config, log hclog.Logger) *Node {
+	t.Helper()
 	m, _ := cfg.member(cfg.NodeID)
 	ln, err := net.Listen(m.ClusterAddress)
 	if err != nil {
@@ -39,7 +44,7 @@ func inMemoryWith(t *testing.T, net *pipenet.Net, cfg Config) *Node {
 	if cfg.Memory == nil {
 		cfg.Memory = NewMemory()
 	}
-	n, err := Open(cfg, hclog.NewNullLogger(), prometheus.NewRegistry())
+	n, err := Open(cfg, log, prometheus.NewRegistry())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -62,6 +62,7 @@ type Node struct {
 	heirTo     succession
 	leftOffice time.Time         // when a term of this process ended last
 	alarms     map[string]string // by member: a fault that only a person can mend
+	unlike     map[string]string // by member: which settings it has that should be the same as here
 	archives   []cluster.Archive // newest first
 	watching   takeoverWatch
 	paused     time.Time // when this process was last found to have stood still
@@ -119,6 +120,7 @@ func newNode(cfg Config, log hclog.Logger, stop context.CancelFunc) *Node {
 		clocks:   newClocks(cfg.Wall),
 		claims:   cfg.claims(),
 		alarms:   map[string]string{},
+		unlike:   map[string]string{},
 		led:      leadership{changed: make(chan struct{}, 1)},
 		failed:   make(chan struct{}),
 		begun:    make(chan struct{}, 1),

@@ -200,8 +200,9 @@ func (n *Node) meetPeer(p *peer, g greeting) bool {
 	return true
 }
 
-// suspect raises or clears the alarm about foreign clusters.
+// suspect raises or clears the alarms about foreign clusters and about other settings.
 func (n *Node) suspect(g greeting) {
+	n.compare(g)
 	foreign, text := n.foreign(g), fmt.Sprintf("%s: %v", g.NodeID, errForeign)
 	n.mu.Lock()
 	defer n.mu.Unlock()

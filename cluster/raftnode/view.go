@@ -25,7 +25,7 @@ func (n *Node) View() cluster.View {
 	v.Waiting = cmp.Or(n.waiting, n.holding)
 	v.Start, v.CleanStart = n.identity.Start, n.cleanStart
 	v.Archives = slices.Clone(n.archives)
-	alarms := slices.Sorted(maps.Values(n.alarms))
+	alarms := slices.Concat(slices.Sorted(maps.Values(n.alarms)), slices.Sorted(maps.Values(n.unlike)))
 	n.mu.Unlock()
 	for _, p := range n.peers {
 		if p.twin() {

@@ -233,7 +233,7 @@ func (n *node) findings(s *v1.Status, in verdictInput) []finding {
 		text, do := leaderless(in.view)
 		add(finding{level: v1.Stopped, cause: noLeaderCause, area: areaNode, since: in.view.Outlook.LastHeard, text: text, do: do, facts: awayFacts(s)})
 	} else if in.view.Alarm != "" {
-		add(finding{level: v1.Degraded, cause: "alarm", area: areaNode, text: ended(in.view.Alarm), do: "mend what the message names; until then this cluster has a node less"})
+		add(finding{level: v1.Degraded, cause: "alarm", area: areaNode, text: ended(in.view.Alarm), do: "mend what the message names"})
 	} else if n.sawLeader.Load() && !in.view.Leading {
 		if f, is := unsettled(in.view); is {
 			add(f)
