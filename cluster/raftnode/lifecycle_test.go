@@ -40,7 +40,10 @@ func inMemoryLogged(t *testing.T, net *pipenet.Net, cfg Config, log hclog.Logger
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.Version, cfg.Listener, cfg.Dial = "test", ln, net.Dialer(cfg.NodeID)
+	cfg.Version, cfg.Listener = "test", ln
+	if cfg.Dial == nil {
+		cfg.Dial = net.Dialer(cfg.NodeID)
+	}
 	if cfg.Memory == nil {
 		cfg.Memory = NewMemory()
 	}

@@ -178,6 +178,34 @@ func TestPairAvailabilityTakesOverAfterItsPatience(t *testing.T) {
 	})
 }
 
+// A network may return later than the process: what counts is for how long the other one was silent while this one listened.
+func TestPairAvailabilityBeginsItsPatienceAnewAfterAPause(t *testing.T) {
+	for name, sleep := range map[string]func(c *clustertest.Cluster, b *clustertest.Memory){
+		"the machine was suspended": func(_ *clustertest.Cluster, b *clustertest.Memory) { b.Jump("secondary", time.Minute) },
+		"the process stood still": func(c *clustertest.Cluster, b *clustertest.Memory) {
+			c.Pause("secondary")
+			b.Jump("secondary", 2*time.Second)
+			c.Resume("secondary")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pair(t, "availability", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+				c.AllowOverlap(true)
+				c.Isolate("primary")
+				time.Sleep(10 * time.Second)
+				sleep(c, b)
+				paused := time.Now()
+				c.Leader(time.Minute, "primary")
+				if took := time.Since(paused); took < 15*time.Second || took > 18*time.Second {
+					t.Errorf("took over %v after the pause, want TakeoverAfter (15 s) and at most 3 s", took)
+				}
+				c.Heal("primary")
+				c.Voters(2, 10*time.Second)
+			})
+		})
+	}
+}
+
 func TestPairAvailabilityDoesNotTakeOverWhileItMayNot(t *testing.T) {
 	pair(t, "availability", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
 		b.MayTakeOver = func(string) error { return errors.New("reaches no LAM") }

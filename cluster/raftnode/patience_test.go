@@ -46,3 +46,27 @@ func TestLeaderThatIsBackWhileItIsAskedDoesNotHoldTheKeeper(t *testing.T) {
 		}
 	})
 }
+
+// Raft of the leader stands still, and its node does not: it is no machine that was lost, and its own watchdogs end it.
+func TestPairAvailabilityDoesNotTakeOverFromANodeThatAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net := pipenet.New()
+		p, s := inMemory(t, net, "primary", two...), inMemory(t, net, "secondary", two...)
+		until(t, 10*time.Second, "both vote", func() bool { return p.term.Load() != nil && p.Health().Voters == 2 })
+		time.Sleep(time.Second)
+		if err := p.inst.Load().raft.Shutdown().Error(); err != nil {
+			t.Fatal(err)
+		}
+		until(t, 10*time.Second, "the leader has fallen silent", func() bool { return !s.leaderAlive() })
+		for range 120 {
+			time.Sleep(time.Second)
+			if got := s.ident(); got.Epoch.Number != 1 || got.Forced.pending() {
+				t.Fatalf("it takes over from a node that answers: %+v", got)
+			}
+		}
+		if err := p.Close(); err != nil {
+			t.Log(err)
+		}
+		until(t, 10*time.Second, "it takes over once that one is gone", func() bool { return s.View().Leading })
+	})
+}
