@@ -2,6 +2,7 @@ package port
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -35,7 +36,12 @@ type Port struct {
 
 // Serve takes connections until Close.
 func (p *Port) Serve(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	if p.TLS.Enabled() {
+		p.wg.Go(func() { p.watchAuthorities(ctx) })
+	}
 	p.wg.Go(func() {
+		defer cancel()
 		for {
 			conn, err := p.Listener.Accept()
 			if errors.Is(err, net.ErrClosed) {
@@ -78,6 +84,7 @@ func (p *Port) answer(ctx context.Context, raw net.Conn) (kind byte, theirs Gree
 	if err != nil {
 		return 0, theirs, nil, err
 	}
+	p.markShown(raw, conn, x509.ExtKeyUsageClientAuth)
 	var first [1]byte
 	if _, err := io.ReadFull(conn, first[:]); err != nil {
 		return 0, theirs, nil, err
@@ -147,6 +154,7 @@ func (p *Port) ask(ctx context.Context, kind byte, nodeID string, raw net.Conn) 
 	if err != nil {
 		return nil, Greeting{}, err
 	}
+	p.markShown(raw, conn, x509.ExtKeyUsageServerAuth)
 	if err := WriteFrame(conn, []byte{kind}, p.Greet()); err != nil {
 		return nil, Greeting{}, err
 	}
@@ -187,6 +195,9 @@ type trackedConn struct {
 	port    *Port
 	raft    bool   // carries raft's own stream; guarded by port.mu
 	process string // that has called, empty until it has said so; guarded by port.mu
+	// certs are what the other side has shown, as a caller or as the one called; guarded by port.mu
+	certs []*x509.Certificate
+	shown x509.ExtKeyUsage
 }
 
 // markRaft has CloseRaft end the connection.
