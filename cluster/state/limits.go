@@ -39,7 +39,7 @@ const (
 	maxReason         = 1 << 10 // bytes kept of SCOM's words about a request
 	maxRequestID      = 64      // bytes; it stands in a comment in SCOM
 	maxFields         = 32      // of a request; SCOM has twelve that may be changed
-	// maxMaintenance bounds the nodes with a flag. Their notes, and the two of Merge's own, fit in maxNotes.
+	// maxMaintenance bounds the nodes with a flag. Their notes, and the three of Merge's own, fit in maxNotes.
 	maxMaintenance = 32
 	maxLogons      = 64             // accounts and their secrets
 	keepLogons     = 24 * time.Hour // without news

@@ -27,6 +27,7 @@ func Merge(node string, yielded *State, at time.Time) []Op {
 	m.settings()
 	m.noteTerms()
 	m.noteRollback()
+	m.noteRewinds()
 	m.noteMaintenance()
 	m.logons()
 	pipes := yielded.Pipelines()
@@ -148,6 +149,20 @@ func (m *merger) noteRollback() {
 				"if that is still wanted, roll back to that version here.", old.Version, author(all[0].Author), stamp(all[0].At)))
 			return
 		}
+	}
+}
+
+// noteRewinds tells of pipelines that were rewound. When that was is not kept, so it may have been while the two were one.
+func (m *merger) noteRewinds() {
+	var rewound []string
+	for _, p := range m.state.Pipelines() {
+		if p.Rewinds > 0 {
+			rewound = append(rewound, fmt.Sprintf("%s (%d)", p.Name, p.Rewinds))
+		}
+	}
+	if len(rewound) > 0 {
+		m.note("No rewind that was made there is carried over; rewind again here if it is still wanted. " +
+			"How often each pipeline had ever been rewound there: " + strings.Join(rewound, ", ") + ".")
 	}
 }
 

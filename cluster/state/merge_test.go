@@ -172,6 +172,28 @@ func TestMergeTellsOfSettingsThatWereRolledBack(t *testing.T) {
 	}
 }
 
+// Somebody has had alerts sent again there, which this side does not know of.
+func TestMergeTellsOfRewinds(t *testing.T) {
+	told := func(yielded *State) (rewinds []string) {
+		s := started(t)
+		keep(t, s, Merge("primary", yielded, t0))
+		for _, n := range s.Notes() {
+			if strings.Contains(n.Text, "rewind") {
+				rewinds = append(rewinds, n.Text)
+			}
+		}
+		return rewinds
+	}
+	y := aside(t)
+	if got := told(y); len(got) > 0 {
+		t.Errorf("without any: got %q", got)
+	}
+	inEpoch(t, y, epoch2, Rewind{Pipeline: "q", To: ms0 - 1000, Author: "bob", At: t0}, Rewind{Pipeline: "q", To: ms0 - 2000, Author: "bob", At: t0})
+	if got := told(y); len(got) != 1 || !strings.Contains(got[0], "rewound there: q (2).") {
+		t.Errorf("got %q, want one note that says which pipeline was rewound", got)
+	}
+}
+
 func TestEachOpOfAMergeFitsUnderAnyToken(t *testing.T) {
 	long := strings.Repeat("n", MaxName)
 	s := New()
