@@ -118,7 +118,7 @@ func (n *Node) bootstrap() error {
 	if err := n.dropMark(); err != nil {
 		return err
 	}
-	n.formed = true
+	n.formed.Store(true)
 	n.log.Info("this node forms a new cluster", "cluster", n.ident().ClusterID)
 	return n.startRaft()
 }

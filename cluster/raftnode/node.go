@@ -45,7 +45,7 @@ type Node struct {
 	recalled   atomic.Bool              // what became of the claim of an earlier process is known
 	recallAt   time.Time                // of the last look at that; of the keeper
 	asked      atomic.Int64             // questions to raft that it has not answered
-	formed     bool                     // the cluster, in this process; of the keeper, before raft runs
+	formed     atomic.Bool              // the cluster, and has not led it yet
 	claims     Claims                   // nil unless a claim decides who goes on alone
 
 	greet   sync.Mutex // guards greeted; taken before mu

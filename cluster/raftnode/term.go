@@ -198,6 +198,7 @@ func (n *Node) startTerm(ctx, tctx context.Context, inst *instance, before strin
 	if a.result.Err != nil {
 		return nil, fmt.Errorf("the start of term %s was refused: %w", token, a.result.Err)
 	}
+	n.formed.Store(false)
 	return &term{node: n, inst: inst, ctx: tctx, token: token, since: now, began: f.Index(), orders: make(chan order), onward: make(chan struct{}, 1)}, nil
 }
 

@@ -192,7 +192,7 @@ func (n *Node) soleVoter() bool {
 // while this process did not run or its machine stood still. Who is out of reach for ten seconds since then is not waited for.
 // false: this node must not lead.
 func (n *Node) awaitSiblings(ctx context.Context) bool {
-	if n.formed || !n.soleVoter() || n.ident().Forced.pending() {
+	if n.formed.Load() || !n.soleVoter() || n.ident().Forced.pending() {
 		return true
 	}
 	defer n.setHolding("")
