@@ -88,6 +88,19 @@ func TestMarkFormsWhileOthersAreAwayAndIsUsedOnce(t *testing.T) {
 	})
 }
 
+// A mark beside state would form a second cluster, should that state be wiped one day while the others are away.
+func TestMarkBesideStateIsDeletedUnusedAtTheStart(t *testing.T) {
+	pair(t, "operator", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		c.Crash("primary")
+		b.Disk("primary").Mark()
+		c.Start("primary")
+		if b.Disk("primary").Marked() {
+			t.Error("the mark is still there")
+		}
+		c.Voters(2, 10*time.Second)
+	})
+}
+
 func contact(c *clustertest.Cluster, id string) bool {
 	for _, m := range c.Node("primary").View().Members {
 		if m.NodeID == id {

@@ -437,3 +437,132 @@ func TestStartNumberDoesNotGoBackWhenANodeStartsFromNothing(t *testing.T) {
 		}
 	})
 }
+
+// Nobody could have gone on without the node that has just formed the cluster; that is true for its first term only.
+func TestNodeThatFormedTheClusterAsksBeforeItLeadsAgain(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		c.Isolate("primary")
+		c.Eventually(10*time.Second, "the primary goes on alone", func() bool {
+			v := c.Node("primary").View()
+			return v.Leading && v.Token.Epoch.Number == 2
+		})
+		time.Sleep(5 * time.Second)
+		c.AllowOverlap(true)
+		if err := c.TakeOver(t.Context(), "secondary", "alice", true); err != nil {
+			t.Fatal(err)
+		}
+		b.Jump("primary", time.Hour) // its term ends
+		c.Eventually(5*time.Second, "the term ends", func() bool { return !c.Node("primary").View().Leading })
+		for range 600 {
+			if c.Node("primary").View().Leading {
+				t.Fatal("it leads again beside the node whose claim stands")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := c.Node("primary").View().Waiting; !strings.Contains(got, "secondary has claimed") {
+			t.Errorf("it waits for %q", got)
+		}
+		c.Heal("primary")
+		c.Voters(2, 20*time.Second)
+		c.Agree(10 * time.Second)
+	})
+}
+
+// The old leader, which reaches the claims again, finds the one of the node that was taken over by hand.
+func TestPairClaimOperatorsTakeoverMakesTheClaim(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		// So that it claims nothing by itself. The takeover ends it.
+		mustPropose(t, c.Node("primary"), state.SetMaintenance{Node: "secondary", On: true, At: time.Now()})
+		c.Agree(time.Second)
+		b.Claims.Unreachable("primary", true)
+		c.Isolate("primary")
+		time.Sleep(5 * time.Second)
+		if err := c.TakeOver(t.Context(), "secondary", "alice", false); err != nil {
+			t.Fatal(err)
+		}
+		b.Claims.Unreachable("primary", false)
+		for range 600 {
+			if c.Node("primary").View().Leading {
+				t.Fatal("the old leader leads beside the one that was taken over")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		c.Heal("primary")
+		c.Voters(2, 20*time.Second)
+		c.Agree(10 * time.Second)
+	})
+}
+
+func TestPairClaimSoleVoterThatCannotReadTheClaimsAtItsStartDoesNotLead(t *testing.T) {
+	pair(t, "claim", func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory) {
+		c.Crash("secondary")
+		time.Sleep(5 * time.Second)
+		mustSet(t, c.Node("primary"), "alone")
+		c.Crash("primary")
+		b.Claims.Unreachable("primary", true)
+		c.Start("primary")
+		for range 600 {
+			if c.Node("primary").View().Leading {
+				t.Fatal("it leads although it cannot know whether the other one has claimed to")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if got := c.Node("primary").View().Waiting; !strings.Contains(got, "claims") {
+			t.Errorf("it waits for %q", got)
+		}
+		b.Claims.Unreachable("primary", false)
+		c.Leader(10 * time.Second)
+	})
+}
+
+// byThemselves are the modes in which a node takes over without being asked to.
+var byThemselves = []string{"claim", "availability"}
+
+// stays: the node begins no epoch in ten minutes.
+func stays(t *testing.T, c *clustertest.Cluster, id string) {
+	t.Helper()
+	before := c.Node(id).View().Token.Epoch
+	time.Sleep(10 * time.Minute)
+	if v := c.Node(id).View(); v.Leading || v.Token.Epoch != before {
+		t.Errorf("%s: leading %v, in epoch %+v, and was in %+v", id, v.Leading, v.Token.Epoch, before)
+	}
+}
+
+// The leader went on without it: it lacks what was done since.
+func TestPairNodeThatHasHeardOfItsDemotionDoesNotTakeOver(t *testing.T) {
+	for _, mode := range byThemselves {
+		t.Run(mode, func(t *testing.T) {
+			pair(t, mode, func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+				leftBehind := func() {
+					c.Isolate("secondary")
+					c.Eventually(10*time.Second, "it is left behind", func() bool { return voters(c, "primary") == 1 })
+					time.Sleep(500 * time.Millisecond)
+					c.Heal("secondary")
+				}
+				leftBehind()
+				c.Voters(2, 10*time.Second)
+				leftBehind() // this time it has to wait for its vote
+				c.Eventually(10*time.Second, "it hears of that", func() bool { return member(t, c, "secondary", "secondary").Suffrage == "nonvoter" })
+				time.Sleep(500 * time.Millisecond)
+				if got := member(t, c, "secondary", "secondary").Suffrage; got != "nonvoter" {
+					t.Fatalf("it is a %s: this tests nothing", got)
+				}
+				c.Crash("primary")
+				stays(t, c, "secondary")
+			})
+		})
+	}
+}
+
+func TestPairNodeInMaintenanceDoesNotTakeOverByItself(t *testing.T) {
+	for _, mode := range byThemselves {
+		t.Run(mode, func(t *testing.T) {
+			pair(t, mode, func(t *testing.T, c *clustertest.Cluster, _ *clustertest.Memory) {
+				mustPropose(t, c.Node("primary"), state.SetMaintenance{Node: "secondary", On: true, At: time.Now()})
+				c.Agree(time.Second)
+				c.Crash("primary")
+				stays(t, c, "secondary")
+			})
+		})
+	}
+}
