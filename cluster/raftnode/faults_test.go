@@ -11,13 +11,14 @@ import (
 
 	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/raftnode"
 	"scomconnector/cluster/state"
 )
 
 // bubble runs a cluster of the shape in simulated time.
 func bubble(t *testing.T, shape clustertest.Shape, f func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory)) {
 	t.Helper()
-	inBubble(t, func(t *testing.T) {
+	raftnode.InBubble(t, func(t *testing.T) {
 		c, b := clustertest.New(t, shape)
 		f(t, c, b)
 	})

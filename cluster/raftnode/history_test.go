@@ -12,6 +12,7 @@ import (
 
 	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/raftnode"
 )
 
 // TestHistoriesAreLinearizable: what callers on any node have seen, while all manner of faults went on, could have been seen on one node
@@ -59,7 +60,7 @@ func TestHistoryOfABrokenCoordinatorIsRefused(t *testing.T) {
 // over, which moves that register outside of any call: a pair has only the other one.
 func runHistory(t *testing.T, seed uint64, through func(cluster.Coordinator) cluster.Coordinator, faults []fault) *clustertest.History {
 	h := &clustertest.History{}
-	inBubble(t, func(t *testing.T) {
+	raftnode.InBubble(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, seed))
 		shape, takeover := clustertest.Three, ""
 		if i := rng.IntN(4); i < 2 {

@@ -1,4 +1,4 @@
-package raftnode_test
+package raftnode
 
 import (
 	"bytes"
@@ -9,11 +9,11 @@ import (
 	"testing/synctest"
 )
 
-// inBubble is synctest.Test that lives with the two leaks of raft's own. A handover that is begun just as its leader loses the heir's
+// InBubble is synctest.Test that lives with the two leaks of raft's own. A handover that is begun just as its leader loses the heir's
 // replication waits for it for ever (hashicorp/raft#696), also after raft has ended; and what lies in a channel of raft's that nobody
 // reads any more when raft ends is never answered. Such a goroutine holds nothing and does nothing. Any other one that is left behind
 // fails the test, and says where it hangs.
-func inBubble(t *testing.T, f func(t *testing.T)) {
+func InBubble(t *testing.T, f func(t *testing.T)) {
 	var bubble []byte
 	defer func() {
 		p := recover()

@@ -101,6 +101,36 @@ func TestHandoverThatNeverEndsHasRaftRebuilt(t *testing.T) {
 	})
 }
 
+// raft remembers such a handover over the end of its leadership: elected again, it took not even the start of a term.
+func TestHandoverThatOutlastsItsLeadershipHasRaftRebuilt(t *testing.T) {
+	InBubble(t, func(t *testing.T) {
+		net := pipenet.New()
+		three := append(slices.Clone(two), cluster.Member{NodeID: "witness", Role: cluster.Witness, ClusterAddress: "witness:8086", Url: "http://witness:8085"})
+		n := inMemory(t, net, "primary", three...)
+		inMemory(t, net, "secondary", three...)
+		inMemory(t, net, "witness", three...)
+		until(t, 10*time.Second, "all vote", func() bool { return n.View().Leading && n.Health().Voters == 3 })
+		before := n.inst.Load()
+		net.Cut("primary", "secondary")
+		net.Cut("secondary", "witness")
+		time.Sleep(5 * time.Second)
+		if _, err := n.Propose(t.Context(), state.SetManagementGroup{Name: "what the secondary lacks"}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second one waits for the slot that the first has taken
+			if err := before.raft.LeadershipTransferToServer("secondary", "secondary:8086").Error(); err == nil {
+				t.Fatal("a member that is away was handed leadership")
+			}
+			time.Sleep(time.Second)
+		}
+		net.Cut("primary", "witness")
+		until(t, 10*time.Second, "it leads no more", func() bool { return before.raft.State() != raft.Leader })
+		net.Heal("primary", "witness")
+		until(t, 10*time.Second, "it is elected again", func() bool { return n.inst.Load() == before && before.raft.State() == raft.Leader })
+		until(t, time.Minute, "it leads with another raft", func() bool { return n.View().Leading && n.inst.Load() != before })
+	})
+}
+
 func TestHandoverThatEndsIsNotTakenForStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s stuckTransfer

@@ -19,6 +19,7 @@ import (
 
 	"scomconnector/cluster"
 	"scomconnector/cluster/clustertest"
+	"scomconnector/cluster/raftnode"
 )
 
 var (
@@ -75,7 +76,7 @@ func runSchedules(t *testing.T, first uint64, n int) (total tally) {
 			for i := next.Add(1) - 1; i < uint64(n); i = next.Add(1) - 1 {
 				seed, did := first+i, tally{}
 				ok := t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
-					inBubble(t, func(t *testing.T) { did = runSchedule(t, seed) })
+					raftnode.InBubble(t, func(t *testing.T) { did = runSchedule(t, seed) })
 				})
 				mu.Lock()
 				total.add(did)

@@ -33,7 +33,11 @@ func (s *stuckTransfer) note(err error, election time.Duration) bool {
 // noteProposal has raft rebuilt once it is stuck.
 func (t *term) noteProposal(err error) {
 	if t.stuck.note(err, t.node.timing.election) {
-		t.node.led.end()
-		t.node.rebuildSoon("a handover of leadership has not ended, and raft takes no proposals meanwhile")
+		t.node.unstick()
 	}
+}
+
+func (n *Node) unstick() {
+	n.led.end()
+	n.rebuildSoon("a handover of leadership has not ended, and raft takes no proposals meanwhile")
 }

@@ -154,6 +154,7 @@ func (n *Node) beginTerm(ctx, tctx context.Context, inst *instance) (*term, erro
 		<-both.Done() // the keeper yields, which ends this leadership
 		return nil, both.Err()
 	}
+	var stuck stuckTransfer // of a leadership before this one
 	for {
 		err := n.settle(both, inst.raft.Barrier(time.Second))
 		if err == nil {
@@ -165,6 +166,9 @@ func (n *Node) beginTerm(ctx, tctx context.Context, inst *instance) (*term, erro
 		}
 		if !errors.Is(err, raft.ErrEnqueueTimeout) && !errors.Is(err, raft.ErrLeadershipTransferInProgress) {
 			return nil, err
+		}
+		if stuck.note(err, n.timing.election) {
+			n.unstick()
 		}
 		if !pause(both, retryTerm) {
 			return nil, both.Err()
