@@ -184,6 +184,34 @@ func TestCommandIsNotProposedBeforeAllMembersKnowIt(t *testing.T) {
 	})
 }
 
+// It is away, and this process has never heard from it.
+func TestCommandIsNotProposedForAnOldMemberThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, memory := pipenet.New(), NewMemory()
+		open := func() *Node {
+			return inMemoryWith(t, net, Config{NodeID: "primary", Role: cluster.Primary, Members: two, Memory: memory})
+		}
+		n, s := open(), inMemory(t, net, "secondary", two...)
+		until(t, 10*time.Second, "both vote", func() bool { return n.Health().Voters == 2 })
+		time.Sleep(5 * time.Second)
+		s.Close() //nolint:errcheck // it is lost
+		until(t, 10*time.Second, "the primary goes on alone", func() bool { return n.Health().Voters == 1 })
+		n.Close() //nolint:errcheck // as above
+		op := state.SetMaintenance{Node: "secondary", On: true, At: time.Now()}
+		seen := memory.ident.Seen["secondary"]
+		if seen.Knows != state.MaxKind || seen.Version != "test" {
+			t.Errorf("of the secondary is kept %+v", seen)
+		}
+		seen.Knows, seen.Version = state.KindOf(op)-1, "0.9"
+		memory.ident.Seen["secondary"] = seen
+		n = open()
+		until(t, 30*time.Second, "the primary leads", func() bool { return n.View().Leading })
+		if _, err := n.Propose(t.Context(), op); !errors.Is(err, cluster.ErrOldMember) || !strings.Contains(err.Error(), "secondary runs 0.9") {
+			t.Errorf("propose: got %v, want it refused for the old member", err)
+		}
+	})
+}
+
 // A wipe that was killed at any point is finished by the next start.
 func TestWipeInterruptedAnywhereIsFinishedByTheNextStart(t *testing.T) {
 	for name, undo := range map[string]func(t *testing.T, dir string){

@@ -81,11 +81,18 @@ func (n *Node) leader() (cluster.Member, bool) {
 	return cluster.Member{NodeID: string(id), ClusterAddress: string(address)}, true
 }
 
-// allKnow refuses a command that a member could not apply: it would have to stop.
+// allKnow refuses a command that a member could not apply: it would have to stop. Of one that this process has not heard from counts
+// what an earlier one has.
 func (n *Node) allKnow(op state.Op) error {
+	seen := n.ident().Seen
 	for _, p := range n.peers {
-		if k := p.now(); k.Protocol != 0 && k.Knows < state.KindOf(op) && suffrage(n.servers(), p.NodeID) != "none" {
-			return fmt.Errorf("%w: %s runs %s, which does not know this: upgrade it first", cluster.ErrOldMember, p.NodeID, k.Version)
+		k, s := p.now(), seen[p.NodeID]
+		knows, version := k.Knows, k.Version
+		if k.Protocol == 0 {
+			knows, version = s.Knows, s.Version
+		}
+		if knows != 0 && knows < state.KindOf(op) && suffrage(n.servers(), p.NodeID) != "none" {
+			return fmt.Errorf("%w: %s runs %s, which does not know this: upgrade it first", cluster.ErrOldMember, p.NodeID, version)
 		}
 	}
 	return nil

@@ -14,6 +14,9 @@ type sighting struct {
 	Process     string // of that start
 	// Past are incarnations before this one, newest last: what comes back with one of them was put aside once.
 	Past []string
+	// Knows is the newest command that its program could apply, and Version that program's; 0 and empty: not known.
+	Knows   byte   `json:",omitempty"`
+	Version string `json:",omitempty"`
 }
 
 // maxPast bounds Past. A folder changes its incarnation when it is wiped or taken in.
@@ -21,7 +24,7 @@ const maxPast = 16
 
 // after is the sighting of a greeting that is no older copy.
 func (s sighting) after(g greeting) sighting {
-	now := sighting{g.Incarnation, g.Start, g.Process, s.Past}
+	now := sighting{g.Incarnation, g.Start, g.Process, s.Past, g.Knows, g.Version}
 	if s.Incarnation != "" && s.Incarnation != g.Incarnation {
 		now.Past = append(slices.Clone(s.Past), s.Incarnation)
 		now.Past = slices.DeleteFunc(now.Past, func(id string) bool { return id == g.Incarnation })
