@@ -28,9 +28,7 @@ type composed struct {
 // compose builds the image and brings everything up, with the one command that the file names.
 func compose(t *testing.T) *composed {
 	t.Helper()
-	if os.Getenv("SCOMCONNECTOR_DOCKER") != "1" {
-		t.Skip("needs a Docker engine: set SCOMCONNECTOR_DOCKER=1")
-	}
+	needDocker(t)
 	t.Parallel()
 	c := &composed{t: t, dir: t.TempDir(), project: fmt.Sprintf("sctest%d", os.Getpid()), ports: map[string]string{}}
 	c.image = c.project + ":test"

@@ -61,6 +61,15 @@ func need(t testing.TB, have bool, what string) {
 	t.Skipf("needs %s", what)
 }
 
+// needDocker has a switch of its own: not every machine that has the other components can run an engine. With it set, whatever the engine
+// refuses fails the test.
+func needDocker(t testing.TB) {
+	t.Helper()
+	if os.Getenv("SCOMCONNECTOR_DOCKER") != "1" {
+		t.Skip("needs a Docker engine: set SCOMCONNECTOR_DOCKER=1")
+	}
+}
+
 // plant is simulators on loopback, and processes of the real binary around them.
 type plant struct {
 	t       testing.TB

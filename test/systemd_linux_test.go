@@ -21,9 +21,7 @@ type booted struct {
 
 func bootMachine(t *testing.T) *booted {
 	t.Helper()
-	if os.Getenv("SCOMCONNECTOR_DOCKER") != "1" {
-		t.Skip("needs a Docker engine: set SCOMCONNECTOR_DOCKER=1")
-	}
+	needDocker(t)
 	t.Parallel()
 	program, err := binary()
 	if err != nil {

@@ -36,7 +36,7 @@ func (p *Port) closeUnless(vouch *x509.CertPool) {
 	p.mu.Lock()
 	var strange []*trackedConn
 	for c := range p.conns {
-		if len(c.certs) > 0 && !vouched(c.certs, vouch, c.shown) {
+		if len(c.certs) > 0 && Vouched(c.certs, vouch, c.shown) != nil {
 			strange = append(strange, c)
 		}
 	}
@@ -46,13 +46,15 @@ func (p *Port) closeUnless(vouch *x509.CertPool) {
 	}
 }
 
-func vouched(certs []*x509.Certificate, by *x509.CertPool, as x509.ExtKeyUsage) bool {
+// Vouched says why none of the authorities vouches for the first of the certificates, as that end of a connection; the others may stand
+// between the two, as they come from a handshake.
+func Vouched(certs []*x509.Certificate, authorities *x509.CertPool, as x509.ExtKeyUsage) error {
 	between := x509.NewCertPool()
 	for _, c := range certs[1:] {
 		between.AddCert(c)
 	}
-	_, err := certs[0].Verify(x509.VerifyOptions{Roots: by, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{as}})
-	return err == nil
+	_, err := certs[0].Verify(x509.VerifyOptions{Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{as}})
+	return err
 }
 
 // markShown keeps what the other side has shown in the handshake.

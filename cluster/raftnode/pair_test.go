@@ -12,6 +12,17 @@ import (
 	"scomconnector/cluster/state"
 )
 
+// leadsNot looks on for a minute.
+func leadsNot(t *testing.T, c *clustertest.Cluster, id, how string) {
+	t.Helper()
+	for range 600 {
+		if c.Node(id).View().Leading {
+			t.Fatalf("%s leads %s", id, how)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
 // pair is a running strict pair.
 func pair(t *testing.T, takeover string, f func(t *testing.T, c *clustertest.Cluster, b *clustertest.Memory)) {
 	t.Helper()
@@ -453,12 +464,7 @@ func TestNodeThatFormedTheClusterAsksBeforeItLeadsAgain(t *testing.T) {
 		}
 		b.Jump("primary", time.Hour) // its term ends
 		c.Eventually(5*time.Second, "the term ends", func() bool { return !c.Node("primary").View().Leading })
-		for range 600 {
-			if c.Node("primary").View().Leading {
-				t.Fatal("it leads again beside the node whose claim stands")
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
+		leadsNot(t, c, "primary", "again beside the node whose claim stands")
 		if got := c.Node("primary").View().Waiting; !strings.Contains(got, "secondary has claimed") {
 			t.Errorf("it waits for %q", got)
 		}
@@ -481,12 +487,7 @@ func TestPairClaimOperatorsTakeoverMakesTheClaim(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.Claims.Unreachable("primary", false)
-		for range 600 {
-			if c.Node("primary").View().Leading {
-				t.Fatal("the old leader leads beside the one that was taken over")
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
+		leadsNot(t, c, "primary", "beside the one that has taken over")
 		c.Heal("primary")
 		c.Voters(2, 20*time.Second)
 		c.Agree(10 * time.Second)
@@ -501,12 +502,7 @@ func TestPairClaimSoleVoterThatCannotReadTheClaimsAtItsStartDoesNotLead(t *testi
 		c.Crash("primary")
 		b.Claims.Unreachable("primary", true)
 		c.Start("primary")
-		for range 600 {
-			if c.Node("primary").View().Leading {
-				t.Fatal("it leads although it cannot know whether the other one has claimed to")
-			}
-			time.Sleep(100 * time.Millisecond)
-		}
+		leadsNot(t, c, "primary", "although it cannot know whether the other one has claimed to")
 		if got := c.Node("primary").View().Waiting; !strings.Contains(got, "claims") {
 			t.Errorf("it waits for %q", got)
 		}

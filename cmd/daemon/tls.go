@@ -12,6 +12,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 
+	"scomconnector/cluster/port"
 	"scomconnector/cmd/settings"
 )
 
@@ -114,11 +115,6 @@ func vouched(own []byte, authorities *x509.CertPool) func(tls.ConnectionState) e
 		if len(c.PeerCertificates) == 0 || bytes.Equal(c.PeerCertificates[0].Raw, own) {
 			return nil
 		}
-		between := x509.NewCertPool()
-		for _, cert := range c.PeerCertificates[1:] {
-			between.AddCert(cert)
-		}
-		_, err := c.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: authorities, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
-		return err
+		return port.Vouched(c.PeerCertificates, authorities, x509.ExtKeyUsageClientAuth)
 	}
 }

@@ -1,14 +1,9 @@
 package main
 
 import (
-	"bytes"
-	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 
@@ -39,15 +34,13 @@ func (n *node) local(token string) (*client.Client, error) {
 	if token == "" {
 		token = ownToken(own)
 	}
-	c := client.New(localURL(own), token)
+	c := client.New(own.OwnURL(), token)
 	c.Name = person()
-	if own.Tls.CertFile != "" {
-		config, err := trustOnly(own.Tls)
-		if err != nil {
-			return nil, hinted{err, "--url names the node by the name in its certificate"}
-		}
-		c.Trust(config)
+	config, err := own.OwnTLS()
+	if err != nil {
+		return nil, hinted{err, "--url names the node by the name in its certificate"}
 	}
+	c.Trust(config)
 	return c, nil
 }
 
@@ -92,50 +85,4 @@ func ownToken(own *settings.Node) string {
 		}
 	}
 	return ""
-}
-
-// localURL is the node's ListenAddress as this machine reaches it.
-func localURL(own *settings.Node) string {
-	host, port, err := net.SplitHostPort(own.ListenAddress)
-	if err != nil {
-		return own.AdvertiseUrl
-	}
-	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
-		host = "localhost"
-	}
-	scheme := "http://"
-	if own.Tls.CertFile != "" {
-		scheme = "https://"
-	}
-	return scheme + net.JoinHostPort(host, port)
-}
-
-// trustOnly accepts the node's own certificate and no other, whatever name is in it: it is compared byte by byte.
-func trustOnly(t settings.Tls) (*tls.Config, error) {
-	text, err := os.ReadFile(t.CertFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the node's certificate: %w", err)
-	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("read the node's certificate: %s is not PEM", t.CertFile)
-	}
-	config := &tls.Config{
-		InsecureSkipVerify: true, // replaced by the comparison
-		VerifyPeerCertificate: func(shown [][]byte, _ [][]*x509.Certificate) error {
-			if len(shown) == 0 || !bytes.Equal(shown[0], block.Bytes) {
-				return errors.New("it shows another certificate than the one in Tls.CertFile: is it another program, or has the file just been renewed?")
-			}
-			return nil
-		},
-	}
-	if t.RequireClientCert {
-		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("the node asks for a certificate, and its own cannot be read: %w", err)
-		}
-		// Whoever signed it: the node knows its own.
-		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
-	}
-	return config, nil
 }

@@ -1,9 +1,12 @@
 package settings
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -34,27 +37,45 @@ func (n *Node) OwnURL() string {
 	return scheme + "://" + net.JoinHostPort(host, p)
 }
 
-// OwnTransport believes the node's own certificate, whatever name it is for, and no other: the file is ours.
+// OwnTLS believes the node's own certificate, whatever name it is for, and no other: the file is ours, and compared byte by byte. Where the
+// node asks clients for a certificate it shows the same one. nil: the node has no TLS.
+func (n *Node) OwnTLS() (*tls.Config, error) {
+	t := n.Tls
+	if t.CertFile == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(t.CertFile)
+	if err != nil {
+		return nil, fmt.Errorf("read the node's certificate: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("read the node's certificate: %s is not PEM", t.CertFile)
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} // replaced by the comparison
+	conf.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 || !bytes.Equal(s.PeerCertificates[0].Raw, block.Bytes) {
+			return errors.New("it shows another certificate than the one in Tls.CertFile: is it another program, or has the file just been renewed?")
+		}
+		return nil
+	}
+	if t.RequireClientCert {
+		pair, err := tls.LoadX509KeyPair(t.CertFile, t.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("the node asks for a certificate, and its own cannot be read: %w", err)
+		}
+		// Whoever signed it: the node knows its own.
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &pair, nil }
+	}
+	return conf, nil
+}
+
+// OwnTransport connects to this machine's own node. Files that cannot be used are told of by others.
 func (n *Node) OwnTransport() *http.Transport {
 	tr := &http.Transport{DialContext: (&net.Dialer{Timeout: ownDial}).DialContext, DisableKeepAlives: true}
-	if n.Tls.CertFile == "" {
-		return tr
+	if conf, err := n.OwnTLS(); err == nil {
+		tr.TLSClientConfig = conf
 	}
-	own, err := tls.LoadX509KeyPair(n.Tls.CertFile, n.Tls.KeyFile)
-	if err != nil || own.Leaf == nil {
-		return tr
-	}
-	conf := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true} // compared below
-	conf.VerifyConnection = func(s tls.ConnectionState) error {
-		if len(s.PeerCertificates) > 0 && s.PeerCertificates[0].Equal(own.Leaf) {
-			return nil
-		}
-		return errors.New("what answers shows another certificate than the one in Tls.CertFile")
-	}
-	if n.Tls.RequireClientCert {
-		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &own, nil }
-	}
-	tr.TLSClientConfig = conf
 	return tr
 }
 
